@@ -1,0 +1,37 @@
+// The Internet checksum (RFC 1071) and where a frame keeps it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ringcube {
+
+// One's complement sum of `n` bytes, in memory order, added to `sum`; fold with checksum_fold.
+uint64_t checksum_add(uint64_t sum, const std::byte* data, size_t n);
+// The 16-bit checksum, in memory order.
+uint16_t checksum_fold(uint64_t sum);
+
+// virtio 1.2 §5.1.6.2: the field already holds the pseudo-header's sum; the device adds [start, end) and stores the
+// complement. False if start or offset lie outside the frame.
+bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t offset);
+
+enum class L4Checksum : uint8_t { kNone, kGood, kBad };  // none: no TCP or UDP, a fragment, or cut short
+L4Checksum verify_l4(const std::byte* frame, size_t length);
+
+// An exact flow, as it stands in a frame (network byte order), or what a steering rule matches.
+struct Flow {
+  uint8_t family = 0;  // 4 or 6
+  uint8_t protocol = 0;
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+  uint16_t unused = 0;
+  uint8_t source[16] = {};
+  uint8_t destination[16] = {};
+};
+static_assert(sizeof(Flow) == 40);
+
+// False for what no rule matches: not TCP or UDP directly over IPv4 without options or IPv6 without extension headers,
+// fragments, or cut short.
+bool parse_flow(const std::byte* frame, size_t length, Flow& flow);
+
+}  // namespace ringcube
