@@ -232,7 +232,7 @@ class Parser {
 
   bool at_least(uint32_t least, uint64_t at, uint64_t length) {
     if (length >= least) return true;
-    return fail(line("block at byte %llu, of type %u, is %llu bytes long: at least %u is right", ull(at),
+    return fail(line("block at byte %llu, of type %#x, is %llu bytes long: at least %u is right", ull(at),
                      u32(at), ull(length), least));
   }
 

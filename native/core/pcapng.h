@@ -33,7 +33,7 @@ struct CapturedFrame {
 };
 
 struct Capture {
-  std::vector<CapturedFrame> frames;  // in the order of the file
+  std::vector<CapturedFrame> frames;  // in the order of the file, which need not be that of time
   uint32_t interfaces = 0;
   uint32_t cut = 0;  // frames that a snap length cut short: they are not in `frames`
 };
@@ -56,6 +56,7 @@ class PcapngWriter {
   PcapngWriter& operator=(const PcapngWriter&) = delete;
 
   // The number to give to write(). `name` is UTF-8, of which 255 bytes are kept; `snap_length` 0 is no limit.
+  // libpcap (so tcpdump, but not Wireshark) reads no file whose interfaces have different snap lengths.
   uint32_t add_interface(std::string_view name, uint32_t snap_length = 0);
 
   // The frame is the slices one after the other; they are the caller's again on return. A `time_ns` before

@@ -80,34 +80,43 @@ bool Virtqueue::walk(Chain& chain) {
   if (head >= size_) return stop(Fault::kHeadRange), false;
   chain = {.head = head, .slices = slices_.data()};
 
-  // Each descriptor is copied before it is looked at: the driver may change it under our eyes.
-  const auto read = [](const VirtqDesc* at) {
-    const auto* v = const_cast<const volatile VirtqDesc*>(at);
-    return VirtqDesc{v->addr, v->len, v->flags, v->next};
+  // Each descriptor is copied before it is looked at: the driver may change it under our eyes. Packed, as §2.7.5.3 asks
+  // for no alignment of an indirect table.
+  struct [[gnu::packed]] Packed {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t flags;
+    uint16_t next;
   };
-  const VirtqDesc* table = desc_;
+  static_assert(sizeof(Packed) == sizeof(VirtqDesc));
+  const auto* table = reinterpret_cast<const volatile Packed*>(desc_);
+  const auto read = [&table](uint16_t index) {
+    const volatile Packed& d = table[index];
+    return VirtqDesc{d.addr, d.len, d.flags, d.next};
+  };
   uint32_t table_size = size_;
-  VirtqDesc d = read(&table[head]);
+  bool nested = false;
+  VirtqDesc d = read(head);
   while (true) {
     if ((d.flags & kDescIndirect) != 0) {
       // §2.7.5.3.1: at the end of the chain, one level deep, never longer than the queue.
       const uint32_t entries = d.len / sizeof(VirtqDesc);
-      if (!indirect_ || table != desc_ || (d.flags & kDescNext) != 0 || entries == 0 || entries > size_ ||
+      if (!indirect_ || nested || (d.flags & kDescNext) != 0 || entries == 0 || entries > size_ ||
           d.len % sizeof(VirtqDesc) != 0)
         return stop(Fault::kIndirect), false;
       const std::byte* at = domain_->translate(d.addr, d.len, Access::kRead);
       if (at == nullptr) return stop(Fault::kOutsideDomain), false;
-      if (reinterpret_cast<uintptr_t>(at) % 8 != 0) return stop(Fault::kIndirect), false;
-      table = reinterpret_cast<const VirtqDesc*>(at);
+      table = reinterpret_cast<const volatile Packed*>(at);
       table_size = entries;
-      d = read(&table[0]);
+      nested = true;
+      d = read(0);
       continue;
     }
     if (chain.readable + chain.writable == size_) return stop(Fault::kChainTooLong), false;
     if (!append(chain, d.addr, d.len, d.flags)) return false;
     if ((d.flags & kDescNext) == 0) break;
     if (d.next >= table_size) return stop(Fault::kNextRange), false;
-    d = read(&table[d.next]);
+    d = read(d.next);
   }
   ++next_avail_;
   return true;

@@ -1,0 +1,131 @@
+// What the benches measure against, for JavaScript: native/bench and a call that does nothing.
+#include <pthread.h>
+#include <sched.h>
+
+#include <ctime>
+
+#include "addon/engine_wrap.h"
+#include "addon/nic_wrap.h"
+#include "addon/region_wrap.h"
+#include "addon/wrap.h"
+#include "bench/eventfd_latency.h"
+#include "bench/ring_forward.h"
+#include "bench/udp_forward.h"
+#include "bench/udp_load.h"
+
+namespace ringcube {
+
+namespace {
+
+double now_ns() {
+  timespec t = {};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+class RingForwardWrap final : public Wrap<RingForwardWrap> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "RingForward",
+                       {InstanceMethod<&RingForwardWrap::run>("run"),
+                        InstanceMethod<&RingForwardWrap::prefilled>("prefilled")});
+  }
+
+  // new RingForward(nic, region, setup)
+  explicit RingForwardWrap(const Napi::CallbackInfo& info)
+      : Wrap(info),
+        nic_(NicWrap::Unwrap(info[0].As<Napi::Object>())->nic()),
+        engine_(NicWrap::Unwrap(info[0].As<Napi::Object>())->engine()),
+        region_(RegionWrap::Unwrap(info[1].As<Napi::Object>())->region()),
+        forward_(setup(region_, info[2].As<Napi::Object>())) {}
+
+ private:
+  static RingForwardSetup setup(const std::shared_ptr<Region>& region, const Napi::Object& o) {
+    const auto u32 = [&](const char* name) { return static_cast<uint32_t>(number(o, name, 0)); };
+    return {.base = region->data(),
+            .rx_desc = u32("rxDesc"),
+            .rx_avail = u32("rxAvail"),
+            .rx_used = u32("rxUsed"),
+            .tx_desc = u32("txDesc"),
+            .tx_avail = u32("txAvail"),
+            .tx_used = u32("txUsed"),
+            .size = u32("size"),
+            .buffers = u32("buffers"),
+            .buffer_stride = u32("bufferStride"),
+            .buffer_bytes = u32("bufferBytes"),
+            .buffer_count = u32("bufferCount")};
+  }
+
+  void ring_doorbells(uint32_t kick) {
+    if ((kick & 1) != 0) nic_->kick(0);
+    if ((kick & 2) != 0) nic_->kick(1);
+  }
+
+  // run(frames, batch, timeoutNs): forwards until that many; returns how many it did.
+  Napi::Value run(const Napi::CallbackInfo& info) {
+    const double frames = info[0].As<Napi::Number>().DoubleValue();
+    const uint32_t batch = info[1].As<Napi::Number>().Uint32Value();
+    const double deadline = now_ns() + info[2].As<Napi::Number>().DoubleValue();
+    double done = 0;
+    for (uint32_t turns = 0; done < frames; ++turns) {
+      uint32_t kick = 0;
+      done += forward_.turn(batch, kick);
+      ring_doorbells(kick);
+      if (turns % 4096 == 4095 && now_ns() > deadline) break;
+    }
+    return Napi::Number::New(info.Env(), done);
+  }
+
+  // prefilled(rounds, batch): the driver alone. The stepped engine fills the ring, unmeasured; the ns that emptying it
+  // took are added up: [frames, ns].
+  Napi::Value prefilled(const Napi::CallbackInfo& info) {
+    const uint32_t rounds = info[0].As<Napi::Number>().Uint32Value();
+    const uint32_t batch = info[1].As<Napi::Number>().Uint32Value();
+    double frames = 0;
+    double ns = 0;
+    uint32_t kick = 0;
+    forward_.turn(0, kick);
+    for (uint32_t i = 0; i < rounds; ++i) {
+      {
+        const Engine::Guard guard(*engine_);
+        engine_->step(0);
+      }
+      const double before = now_ns();
+      while (const uint32_t n = forward_.turn(batch, kick)) frames += n;
+      ns += now_ns() - before;
+    }
+    auto result = Napi::Array::New(info.Env(), 2);
+    result.Set(0U, Napi::Number::New(info.Env(), frames));
+    result.Set(1U, Napi::Number::New(info.Env(), ns));
+    return result;
+  }
+
+  std::shared_ptr<Nic> nic_;
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Region> region_;
+  RingForward forward_;
+};
+
+// pin(cpu): this thread, -1 for anywhere. False if it may not.
+Napi::Value pin(const Napi::CallbackInfo& info) {
+  const int cpu = info[0].As<Napi::Number>().Int32Value();
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (cpu < 0 || i == cpu) CPU_SET(i, &set);
+  return Napi::Boolean::New(info.Env(), pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
+}
+
+Napi::Value nothing(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
+
+}  // namespace
+
+void init_bench(Napi::Env env, Napi::Object exports) {
+  auto bench = Napi::Object::New(env);
+  bench.Set("RingForward", RingForwardWrap::define(env));
+  bench.Set("pin", Napi::Function::New(env, pin));
+  bench.Set("nothing", Napi::Function::New(env, nothing));
+  exports.Set("bench", bench);
+}
+
+}  // namespace ringcube

@@ -1,0 +1,243 @@
+#include "bench/udp_load.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103  // linux/udp.h, since 4.18
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104  // since 5.0
+#endif
+
+namespace ringcube {
+namespace {
+
+constexpr uint32_t kMaxPayload = 65507;  // 65535 - IPv4 and UDP headers
+constexpr uint32_t kMaxBatch = 1024;     // UIO_MAXIOV
+constexpr uint32_t kMaxWindow = 1u << 20;
+constexpr uint32_t kMaxSegments = 64;  // UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT
+constexpr uint32_t kKeptBytes = 64;
+constexpr int kSocketBuffer = 4 << 20;  // the system takes what net.core.{r,w}mem_max allow
+constexpr int64_t kLossNs = 2'000'000;
+constexpr int64_t kMaxLossNs = 64'000'000;
+constexpr int64_t kSpinNs = 100'000;  // waits this long by polling, then asleep
+constexpr int64_t kSleepUs = 1'000;
+
+int64_t now_ns() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
+}
+
+std::string system_error(const std::string& what, int number) {
+  return "udp load: " + what + ": " + std::generic_category().message(number);
+}
+
+sockaddr_in loopback(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  return address;
+}
+
+}  // namespace
+
+std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::string& error) {
+  const auto within = [&error](const char* name, uint32_t value, uint32_t max) {
+    if (value >= 1 && value <= max) return true;
+    error =
+        std::string("udp load: ") + name + " is " + std::to_string(value) + ", not 1.." + std::to_string(max);
+    return false;
+  };
+  if (!within("to_port", options.to_port, 65535) ||
+      !within("payload_bytes", options.payload_bytes, kMaxPayload) ||
+      !within("batch", options.batch, kMaxBatch) || !within("window", options.window, kMaxWindow)) {
+    return nullptr;
+  }
+  if (options.cpu < -1 || options.cpu >= CPU_SETSIZE) {
+    error =
+        "udp load: cpu is " + std::to_string(options.cpu) + ", not -1.." + std::to_string(CPU_SETSIZE - 1);
+    return nullptr;
+  }
+  std::unique_ptr<UdpLoad> load(new UdpLoad(options));
+  if (!load->open(error)) return nullptr;
+
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  if (options.cpu >= 0) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(options.cpu, &cpus);
+    pthread_attr_setaffinity_np(&attributes, sizeof cpus, &cpus);
+  }
+  const int failed = pthread_create(
+      &load->thread_, &attributes,
+      [](void* self) -> void* {
+        sigset_t all;  // the process's signals are for its own threads
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, nullptr);
+        static_cast<UdpLoad*>(self)->run();
+        return nullptr;
+      },
+      load.get());
+  pthread_attr_destroy(&attributes);
+  if (failed != 0) {
+    error = system_error(options.cpu < 0 ? "thread" : "thread on CPU " + std::to_string(options.cpu), failed);
+    return nullptr;
+  }
+  load->running_ = true;
+  return load;
+}
+
+UdpLoad::UdpLoad(const UdpLoadOptions& options) : options_(options) {
+  const uint32_t payload = options.payload_bytes;
+  const uint32_t batch = options.batch;
+  segments_ = options.segmentation ? std::clamp(kMaxPayload / payload, 1u, kMaxSegments) : 1;
+  out_.assign(static_cast<size_t>(payload) * segments_, std::byte{0x55});
+  in_.resize(static_cast<size_t>(kKeptBytes) * batch);
+  out_iov_.resize(batch);
+  in_iov_.resize(batch);
+  out_messages_.resize(batch);
+  in_messages_.resize(batch);
+  if (options.segmentation) {
+    control_.resize(CMSG_SPACE(sizeof(uint16_t)));
+    auto* header = reinterpret_cast<cmsghdr*>(control_.data());
+    header->cmsg_level = SOL_UDP;
+    header->cmsg_type = UDP_SEGMENT;
+    header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+    const auto size = static_cast<uint16_t>(payload);
+    std::memcpy(CMSG_DATA(header), &size, sizeof size);
+  }
+  for (uint32_t i = 0; i < batch; i++) {
+    out_iov_[i] = {out_.data(), payload};
+    out_messages_[i].msg_hdr.msg_iov = &out_iov_[i];
+    out_messages_[i].msg_hdr.msg_iovlen = 1;
+    out_messages_[i].msg_hdr.msg_control = control_.empty() ? nullptr : control_.data();
+    out_messages_[i].msg_hdr.msg_controllen = control_.size();
+    in_iov_[i] = {&in_[static_cast<size_t>(i) * kKeptBytes], kKeptBytes};
+    in_messages_[i].msg_hdr.msg_iov = &in_iov_[i];
+    in_messages_[i].msg_hdr.msg_iovlen = 1;
+  }
+}
+
+UdpLoad::~UdpLoad() {
+  stop();
+  if (fd_ >= 0) close(fd_);
+}
+
+bool UdpLoad::open(std::string& error) {
+  const auto failed = [&error](const std::string& what) {
+    error = system_error(what, errno);
+    return false;
+  };
+  fd_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) return failed("socket");
+  setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &kSocketBuffer, sizeof kSocketBuffer);
+  setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &kSocketBuffer, sizeof kSocketBuffer);
+  const timeval sleep{0, kSleepUs};
+  if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &sleep, sizeof sleep) != 0) return failed("SO_RCVTIMEO");
+  const int on = 1;
+  if (options_.segmentation && setsockopt(fd_, SOL_UDP, UDP_GRO, &on, sizeof on) != 0)
+    return failed("UDP_GRO");
+  sockaddr_in address = loopback(0);
+  socklen_t length = sizeof address;
+  if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0) return failed("bind to 127.0.0.1");
+  if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return failed("getsockname");
+  port_ = ntohs(address.sin_port);
+  address = loopback(options_.to_port);
+  if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return failed("connect to 127.0.0.1:" + std::to_string(options_.to_port));
+  }
+  return true;
+}
+
+void UdpLoad::stop() {
+  if (!running_) return;
+  stop_.store(true, std::memory_order_relaxed);
+  pthread_join(thread_, nullptr);
+  running_ = false;
+}
+
+void UdpLoad::run() {
+  const uint32_t window = options_.window;
+  const uint32_t full = std::min(options_.batch, window);
+  uint32_t outstanding = 0;
+  int64_t loss_ns = kLossNs;
+  int64_t last = now_ns();  // when something came back, or was given up
+  bool asleep = false;
+  while (!stop_.load(std::memory_order_relaxed)) {
+    uint32_t moved = 0;
+    if (window - outstanding >=
+        full) {  // whole batches only: a window that trickles makes small ones everywhere
+      moved = send(full);
+      outstanding += moved;
+    }
+    const uint32_t back = receive(asleep && moved == 0 ? MSG_WAITFORONE : MSG_DONTWAIT);
+    if (back > 0) {
+      outstanding -= std::min(outstanding, back);  // more when some were given up too early
+      loss_ns = kLossNs;
+      last = now_ns();
+      asleep = false;
+    } else if (moved == 0) {
+      const int64_t waited = now_ns() - last;
+      asleep = waited > kSpinNs;
+      if (waited > loss_ns) {
+        outstanding = 0;
+        loss_ns = std::min(loss_ns * 2, kMaxLossNs);
+        last += waited;
+      }
+    }
+  }
+}
+
+// Errors (a full buffer, ECONNREFUSED from a forwarder that is not there) are losses: the window takes care
+// of them.
+uint32_t UdpLoad::send(uint32_t datagrams) {
+  uint32_t messages = 0;
+  if (segments_ == 1) {
+    messages = datagrams;
+  } else {
+    for (uint32_t left = datagrams; left > 0; messages++) {
+      const uint32_t count = std::min(left, segments_);
+      out_iov_[messages].iov_len = static_cast<size_t>(count) * options_.payload_bytes;
+      left -= count;
+    }
+  }
+  const int accepted = sendmmsg(fd_, out_messages_.data(), messages, MSG_DONTWAIT);
+  if (accepted <= 0) return 0;
+  // All messages but the last are full.
+  const auto all = static_cast<uint32_t>(accepted);
+  const uint32_t count = all == messages ? datagrams : all * segments_;
+  sent_.fetch_add(count, std::memory_order_relaxed);
+  return count;
+}
+
+uint32_t UdpLoad::receive(int flags) {
+  // MSG_TRUNC: msg_len is the datagram's length, not that of the part we keep.
+  const int received = recvmmsg(fd_, in_messages_.data(), options_.batch, flags | MSG_TRUNC, nullptr);
+  if (received <= 0) return 0;
+  const auto messages = static_cast<uint32_t>(received);
+  uint32_t count = messages;
+  if (segments_ > 1) {
+    count = 0;
+    for (uint32_t i = 0; i < messages; i++) {
+      count += (in_messages_[i].msg_len + options_.payload_bytes - 1) / options_.payload_bytes;
+    }
+  }
+  returned_.fetch_add(count, std::memory_order_relaxed);
+  return count;
+}
+
+}  // namespace ringcube

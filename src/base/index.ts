@@ -1,0 +1,6 @@
+// base: what every layer may use and what uses no layer: errors, clocks, seeded random numbers, bounded queues, latency statistics.
+export { type Clock, RealClock, VirtualClock } from './clock.js';
+export { RingcubeError, type RingcubeErrorCode, invalid } from './errors.js';
+export { LatencyHistogram, type LatencySummary } from './histogram.js';
+export { FixedQueue } from './queue.js';
+export { Random } from './random.js';

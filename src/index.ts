@@ -1,0 +1,3 @@
+// ringcube: the library. One end-system from the card upwards; the layers are the folders beside this file.
+export * from './base/index.js';
+export * from './nic/index.js';

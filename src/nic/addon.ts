@@ -1,0 +1,171 @@
+// The native classes, each declared once, and how their errors become ours. Nothing else loads the addon.
+import { createRequire } from 'node:module';
+import { RingcubeError } from '../base/index.js';
+
+export interface NativeRegion {
+  readonly buffer: ArrayBuffer;
+}
+
+export interface NativeEngine {
+  step(untilNs: number): number;
+  now(): number;
+  readonly sleeps: number;
+}
+
+/** What a driver needs of a device, whether it lies in this process or behind a socket. */
+export interface NativeDevice {
+  read(offset: number): number;
+  write(offset: number, value: number): void;
+  kick(queue: number): void;
+  watch(handler: () => void): void;
+  ref(on: boolean): void;
+  close(): void;
+  readonly interruptPage: ArrayBuffer;
+}
+
+export interface NativeNic extends NativeDevice {
+  map(queue: number, region: NativeRegion, iova: number, offset: number, length: number, access: number): boolean;
+  unmap(queue: number, iova: number): boolean;
+  steer(rule: Uint8Array, pair: number): boolean;
+  share(path: string, region: NativeRegion): void;
+  counters(): NicCounters;
+  readonly connections: number;
+}
+
+export interface NativeAttachment extends NativeDevice {
+  readonly buffer: ArrayBuffer;
+}
+
+/** Counters of one queue, as the device keeps them. Drops say why. */
+export interface QueueCounters {
+  frames: number;
+  bytes: number;
+  /** Moved by DMA between the card and this queue's buffers, virtio_net_hdr included. */
+  dmaBytes: number;
+  /** Doorbells rung by the driver. */
+  kicks: number;
+  interrupts: number;
+  /** Batches published for which the driver had asked not to be interrupted. */
+  interruptsSuppressed: number;
+  dropNoBuffer: number;
+  dropTooLong: number;
+  dropBadHeader: number;
+  dropNoCarrier: number;
+  /** How often a bad descriptor stopped this queue, and what the last one was. */
+  faults: number;
+  fault: string;
+}
+
+/** Counters of a NIC; `queues` in the order receive 0, transmit 0, receive 1, …, control. */
+export interface NicCounters {
+  queues: QueueCounters[];
+  dropFiltered: number;
+  dropNotReady: number;
+  steered: number;
+}
+
+/** Counters of one direction of a link. Held frames are held by copy. */
+export interface WireCounters {
+  offered: number;
+  delivered: number;
+  lost: number;
+  duplicated: number;
+  corrupted: number;
+  reordered: number;
+  queueFull: number;
+  refused: number;
+  heldFrames: number;
+  heldBytes: number;
+}
+
+export interface ReplayCounters {
+  /** In the capture, and of these cut short by a snap length and so left out. */
+  frames: number;
+  cut: number;
+  sent: number;
+  /** Dropped by the receiver, which counts why. */
+  refused: number;
+  returned: number;
+  returnedBytes: number;
+  latenciesLost: number;
+  done: boolean;
+}
+
+export interface NativeLink {
+  counters(): [WireCounters, WireCounters];
+  close(): void;
+}
+
+export interface NativeReplay {
+  start(): void;
+  stop(): void;
+  counters(): ReplayCounters;
+  latencies(): Float64Array;
+  close(): void;
+}
+
+export interface NativeRecorder {
+  add(nic: NativeNic, name: string): void;
+  counters(): { written: number; lost: number };
+  close(): void;
+}
+
+export interface NativeEnd {
+  kind: 'nic' | 'replay';
+  native: NativeNic | NativeReplay;
+}
+
+export interface NativeRingForward {
+  run(frames: number, batch: number, timeoutNs: number): number;
+  prefilled(rounds: number, batch: number): [frames: number, ns: number];
+}
+
+/** What the benches measure against (native/bench). */
+export interface NativeBench {
+  RingForward: new (nic: NativeNic, region: NativeRegion, setup: Record<string, number>) => NativeRingForward;
+  /** Pins this thread to a CPU, -1: to all. */
+  pin(cpu: number): boolean;
+  nothing(): void;
+}
+
+interface Addon {
+  Region: new (bytes: number) => NativeRegion;
+  Engine: new (options: object) => NativeEngine;
+  Nic: new (engine: NativeEngine, options: object) => NativeNic;
+  Link: new (
+    engine: NativeEngine,
+    a: NativeEnd,
+    b: NativeEnd,
+    aToB: object,
+    bToA: object,
+    seed: number,
+  ) => NativeLink;
+  Replay: new (engine: NativeEngine, frames: string | object, options: object) => NativeReplay;
+  Recorder: new (engine: NativeEngine, path: string) => NativeRecorder;
+  Attachment: new (path: string) => NativeAttachment;
+  layout: Record<string, number>;
+  bench: NativeBench;
+}
+
+function load(): Addon {
+  const path = '../../../build/Release/ringcube.node';
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    throw new RingcubeError(
+      'ERR_UNSUPPORTED',
+      `the addon can't be loaded (${String((error as Error).message).split('\n')[0]}); build it with: npm run build`,
+    );
+  }
+}
+
+export const addon = load();
+
+/** Calls into the addon; what it throws becomes a RingcubeError. */
+export function native<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw new RingcubeError('ERR_SYSTEM', (error as Error).message);
+  }
+}

@@ -1,0 +1,409 @@
+import { RingcubeError, invalid } from '../base/index.js';
+import { FrameBatch } from './batch.js';
+import { ControlQueue } from './control-queue.js';
+import { type Device, FEATURE_NAMES, type FeatureName, Features } from './device.js';
+import {
+  Ctrl,
+  DeviceIdNet,
+  InterruptPage,
+  MagicValue,
+  QueueSizeMax,
+  Reg,
+  Status,
+  VectorConfig,
+  Vectors,
+  VirtioNetConfig,
+} from './layout.js';
+import { parseMac } from './nic.js';
+import { FramePool, MAX_POOLS } from './pool.js';
+import { MergeableRxQueue, RxQueue, SplitRxQueue } from './rx-queue.js';
+import { TxQueue } from './tx-queue.js';
+import { Virtqueue } from './virtqueue.js';
+
+/** What the driver calls. Given once, at construction; none may keep the batch. */
+export interface DriverHandler {
+  /** Frames came in on a pair. Each of the batch's buffers is the handler's to send on or put back. */
+  frames?: (batch: FrameBatch, pair: QueuePair) => void;
+  /** A pair whose send() came short has room again. */
+  writable?: (pair: QueuePair) => void;
+  /** The link came or went, the device stopped queues, or it wants a reset (status NEEDS_RESET). */
+  changed?: (event: DeviceEvent) => void;
+}
+
+export interface DeviceEvent {
+  linkUp: boolean;
+  needsReset: boolean;
+  /** Queues that the device has stopped; resetPair() brings them back. */
+  stopped: number[];
+}
+
+export interface DriverOptions {
+  /** Pairs to use, 1 to what the device has; default 1. */
+  queuePairs?: number;
+  /** Ring size, a power of two; default 256, or the device's maximum if less. */
+  queueSize?: number;
+  /** Bytes a receive buffer holds behind its header; default: a whole frame, of the MTU. */
+  frameBytes?: number;
+  /** Buffers of the common pool; default: enough for all rings. */
+  buffers?: number;
+  /** Features to accept, of those offered; default: all but checksum offload on receive and mergeable buffers. */
+  features?: readonly FeatureName[];
+  /** Takes all frames, whatever their address; default false. */
+  promiscuous?: boolean;
+  /** Splits what pair `pair` receives into `headerBytes` and a payload in a pool of its own. */
+  split?: Readonly<Record<number, { headerBytes: number; payloads: FramePool }>>;
+  /** Posts receive buffers at once (the default), or leaves the first refill() to the caller. */
+  refill?: boolean;
+  handler?: DriverHandler;
+}
+
+/**
+ * interrupt: every interrupt is served at once, and the next one asked for. adaptive (as Linux's NAPI): an interrupt
+ * masks the pair, which is then polled, `budget` frames a turn of the loop, until it is empty. poll: no interrupts.
+ */
+export type ServiceMode = 'interrupt' | 'adaptive' | 'poll';
+
+export class QueuePair {
+  /** Being polled, interrupts off. */
+  polling = false;
+
+  constructor(
+    readonly index: number,
+    readonly rx: RxQueue,
+    readonly tx: TxQueue,
+    readonly batch: FrameBatch,
+  ) {}
+}
+
+const DEFAULT_FEATURES = FEATURE_NAMES.filter((name) => !['GuestCsum', 'CtrlGuestOffloads', 'MrgRxbuf'].includes(name));
+
+/** The driver of a virtio-net device (virtio 1.2 §3.1, §5.1.5). */
+export class NicDriver {
+  readonly device: Device;
+  readonly features: Features;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly pairs: readonly QueuePair[];
+  /** The common pool: what RxQueues post, and room for own frames. */
+  readonly pool: FramePool;
+  readonly control: ControlQueue | undefined;
+  private readonly pools: (FramePool | undefined)[];
+  private readonly handler: DriverHandler;
+  private readonly page: Int32Array;
+  private mode: ServiceMode | undefined;
+  private budget = 64;
+  private polling = false;
+  private closed = false;
+
+  /**
+   * Takes the device through the handshake; when it returns, frames can flow.
+   * @throws ERR_DEVICE if this is no virtio-net device or it refuses the features or a queue.
+   */
+  constructor(device: Device, options: DriverOptions = {}) {
+    this.device = device;
+    this.handler = options.handler ?? {};
+    const { native, memory } = device;
+    if (native.read(Reg.MagicValue) !== MagicValue || native.read(Reg.DeviceId) !== DeviceIdNet) {
+      throw new RingcubeError('ERR_DEVICE', 'this is not a virtio network device');
+    }
+    // §3.1.1, step by step.
+    native.write(Reg.Status, 0);
+    native.write(Reg.Status, Status.Acknowledge);
+    native.write(Reg.Status, Status.Acknowledge | Status.Driver);
+    const queuePairs = options.queuePairs ?? 1;
+    const offered = this.offered();
+    const wanted = Features.of(...(options.features ?? DEFAULT_FEATURES), 'Version1');
+    this.features = offered.and(wanted);
+    if (!this.features.has('Version1')) throw new RingcubeError('ERR_DEVICE', 'the device is older than virtio 1.0');
+    for (let i = 0; i < 2; i++) {
+      native.write(Reg.DriverFeaturesSel, i);
+      native.write(Reg.DriverFeatures, this.features.words[i]!);
+    }
+    native.write(Reg.Status, Status.Acknowledge | Status.Driver | Status.FeaturesOk);
+    if ((native.read(Reg.Status) & Status.FeaturesOk) === 0) {
+      native.write(Reg.Status, Status.Failed);
+      throw new RingcubeError('ERR_DEVICE', `the device refuses the features ${this.features.names().join(', ')}`);
+    }
+    const config = this.readConfig();
+    const most = this.features.has('Mq') ? config.getUint16(VirtioNetConfig.max_virtqueue_pairs, true) : 1;
+    if (!Number.isInteger(queuePairs) || queuePairs < 1 || queuePairs > most) {
+      throw invalid('queuePairs', queuePairs, `from 1 to ${most}, which is what the device has`);
+    }
+    this.mtu = this.features.has('Mtu') ? config.getUint16(VirtioNetConfig.mtu, true) : 1500;
+    this.mac = Array.from({ length: 6 }, (_, i) => config.getUint8(i).toString(16).padStart(2, '0')).join(':');
+
+    const size = options.queueSize ?? Math.min(256, this.maximumSize(0));
+    if (!Number.isInteger(size) || size < 2 || (size & (size - 1)) !== 0 || size > QueueSizeMax) {
+      throw invalid('queueSize', size, `a power of two from 2 to ${QueueSizeMax}`);
+    }
+    const ring = (index: number): Virtqueue => {
+      const most = this.maximumSize(index);
+      if (size > most) throw invalid('queueSize', size, `at most ${most}, which is what the device has`);
+      const queue = new Virtqueue(memory, size, this.features);
+      this.program(index, queue);
+      return queue;
+    };
+    const rings = Array.from({ length: 2 * queuePairs }, (_, index) => ring(index));
+    const controlIndex = this.features.has('Mq') ? 2 * most : 2;
+    this.control = this.features.has('CtrlVq')
+      ? new ControlQueue(ring(controlIndex), device, controlIndex)
+      : undefined;
+
+    const frameBytes = options.frameBytes ?? this.mtu + 18;
+    this.pool = new FramePool(memory, { count: options.buffers ?? 2 * size * queuePairs, frameBytes });
+    this.pools = new Array<FramePool | undefined>(MAX_POOLS).fill(undefined);
+    this.pools[0] = this.pool;
+    for (const { payloads } of Object.values(options.split ?? {})) this.addPool(payloads);
+    this.pairs = Array.from({ length: queuePairs }, (_, i) => {
+      const split = options.split?.[i];
+      const receive = rings[2 * i]!;
+      const rx =
+        split !== undefined ? new SplitRxQueue(receive, this.pool, split.headerBytes, split.payloads)
+        : this.features.has('MrgRxbuf') ? new MergeableRxQueue(receive, this.pool)
+        : new RxQueue(receive, this.pool);
+      return new QueuePair(i, rx, new TxQueue(rings[2 * i + 1]!, this.pools), new FrameBatch(Math.min(size, 1024)));
+    });
+    this.page = new Int32Array(native.interruptPage);
+    native.write(Reg.Status, Status.Acknowledge | Status.Driver | Status.FeaturesOk | Status.DriverOk);
+    if (queuePairs > 1) this.command(Ctrl.Mq, Ctrl.MqVqPairsSet, u16(queuePairs), `${queuePairs} queue pairs`);
+    if (options.promiscuous === true) this.setPromiscuous(true);
+    for (const pair of this.pairs) {
+      pair.rx.ring.disableInterrupts();
+      pair.tx.ring.disableInterrupts();
+      if (options.refill !== false) this.refill(pair);
+    }
+  }
+
+  // --- frames ---
+
+  /** One look at every pair: takes at most `budget` frames of each to the handler. Returns how many. */
+  poll(budget: number = this.budget): number {
+    let frames = 0;
+    for (let i = 0; i < this.pairs.length; i++) frames += this.serve(this.pairs[i]!, budget);
+    return frames;
+  }
+
+  /** Shows the device what was put on a pair's transmit queue. */
+  publish(pair: QueuePair): void {
+    if (pair.tx.publish()) this.device.native.kick(2 * pair.index + 1);
+  }
+
+  /** Posts empty receive buffers. */
+  refill(pair: QueuePair): void {
+    if (pair.rx.refill()) this.device.native.kick(2 * pair.index);
+  }
+
+  /** Makes the buffers of a further pool (with an id of its own) ones that can be sent. */
+  addPool(pool: FramePool): void {
+    if (this.pools[pool.id] !== undefined && this.pools[pool.id] !== pool) {
+      throw invalid('pool id', pool.id, 'one that no other pool of this driver has');
+    }
+    this.pools[pool.id] = pool;
+  }
+
+  // --- service ---
+
+  /** Starts to serve the card from this thread's event loop. */
+  start(mode: ServiceMode = 'adaptive', budget = 64): void {
+    if (!['interrupt', 'adaptive', 'poll'].includes(mode)) throw invalid('mode', mode, 'interrupt, adaptive or poll');
+    if (!Number.isInteger(budget) || budget < 1) throw invalid('budget', budget, 'frames a turn, from 1 on');
+    this.mode = mode;
+    this.budget = budget;
+    this.device.native.watch(this.onInterrupt);
+    for (const pair of this.pairs) {
+      if (mode === 'poll') this.beginPolling(pair);
+      else if (pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+    }
+  }
+
+  /** Whether the card keeps the process alive; it does by default, once started. */
+  ref(on: boolean): void {
+    this.device.native.ref(on);
+  }
+
+  private readonly onInterrupt = (): void => {
+    if (this.closed) return;
+    // `signalled` first: a bit that the device sets from here on signals anew.
+    Atomics.store(this.page, InterruptPage.signalled >> 2, 0);
+    for (let word = 0; word < Vectors / 32; word++) {
+      let bits = Atomics.exchange(this.page, (InterruptPage.pending >> 2) + word, 0);
+      while (bits !== 0) {
+        const bit = 31 - Math.clz32(bits);
+        bits &= ~(1 << bit);
+        const vector = 32 * word + bit;
+        if (vector === VectorConfig) this.onChange();
+        else if (vector < this.pairs.length) this.onPair(this.pairs[vector]!);
+      }
+    }
+  };
+
+  private onPair(pair: QueuePair): void {
+    if (pair.polling) return;
+    if (this.mode === 'adaptive') {
+      pair.rx.ring.disableInterrupts();
+      if (this.serve(pair, this.budget) === this.budget || pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+      return;
+    }
+    this.serve(pair, this.budget);
+    // What came in meanwhile raises no interrupt of its own (§2.7.7.1).
+    if (pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+  }
+
+  private beginPolling(pair: QueuePair): void {
+    pair.polling = true;
+    if (this.polling) return;
+    this.polling = true;
+    setImmediate(this.pollTurn);
+  }
+
+  private readonly pollTurn = (): void => {
+    this.polling = false;
+    if (this.closed) return;
+    let again = false;
+    for (const pair of this.pairs) {
+      if (!pair.polling) continue;
+      const frames = this.serve(pair, this.budget);
+      if (this.mode === 'poll' || frames === this.budget || pair.rx.ring.enableInterrupts()) again = true;
+      else pair.polling = false;
+      if (this.closed) return;
+    }
+    if (again && !this.polling) {
+      this.polling = true;
+      setImmediate(this.pollTurn);
+    }
+  };
+
+  private serve(pair: QueuePair, budget: number): number {
+    const stalled = pair.tx.stalled;
+    if (pair.tx.reclaim() > 0 && stalled) this.handler.writable?.(pair);
+    this.refill(pair);
+    const n = pair.rx.receive(pair.batch, budget);
+    if (n > 0) {
+      this.handler.frames?.(pair.batch, pair);
+      this.publish(pair);
+    }
+    if (pair.tx.stalled && pair.tx.ring.enableInterrupts() && pair.tx.reclaim() > 0) this.handler.writable?.(pair);
+    return n;
+  }
+
+  // --- the slow path ---
+
+  setPromiscuous(on: boolean): void {
+    this.command(Ctrl.Rx, Ctrl.RxPromisc, Uint8Array.of(on ? 1 : 0), 'promiscuous mode');
+  }
+
+  /** Which further addresses to take: unicast ones and multicast groups, as 01:00:5e:00:00:01. */
+  setMacTable(unicast: readonly string[], multicast: readonly string[]): void {
+    const table = (list: readonly string[]): number[] => [...u32(list.length), ...list.flatMap((mac) => [...parseMac(mac)])];
+    this.command(Ctrl.Mac, Ctrl.MacTableSet, Uint8Array.from([...table(unicast), ...table(multicast)]), 'the MAC table');
+  }
+
+  setMac(mac: string): void {
+    this.command(Ctrl.Mac, Ctrl.MacAddrSet, parseMac(mac), `the address ${mac}`);
+  }
+
+  /** Whether the device checks transport checksums (FrameFlag.ChecksumValid); needs CtrlGuestOffloads. */
+  setReceiveChecksums(on: boolean): void {
+    this.command(Ctrl.GuestOffloads, Ctrl.GuestOffloadsSet, Uint8Array.from([on ? 2 : 0, 0, 0, 0, 0, 0, 0, 0]), 'receive checksums');
+  }
+
+  /** Holds interrupts back until `maxPackets` frames or `maxUs` microseconds (NOTF_COAL); 0, 0: none held back. */
+  setCoalescing(direction: 'rx' | 'tx', maxPackets: number, maxUs: number): void {
+    const command = direction === 'rx' ? Ctrl.NotfCoalRxSet : Ctrl.NotfCoalTxSet;
+    this.command(Ctrl.NotfCoal, command, Uint8Array.from([...u32(maxPackets), ...u32(maxUs)]), 'interrupt coalescing');
+  }
+
+  private command(commandClass: number, command: number, data: Uint8Array, what: string): void {
+    if (this.control === undefined) throw new RingcubeError('ERR_UNSUPPORTED', `${what}: the device has no control queue`);
+    this.control.send(commandClass, command, data, what);
+  }
+
+  /** Resets both queues of a pair (VIRTIO_F_RING_RESET, §2.6.1); what they held goes back to the pools. */
+  resetPair(pair: QueuePair): void {
+    if (!this.features.has('RingReset')) throw new RingcubeError('ERR_UNSUPPORTED', 'the device can not reset single queues');
+    for (const [index, queue] of [[2 * pair.index, pair.rx], [2 * pair.index + 1, pair.tx]] as const) {
+      this.device.native.write(Reg.QueueSel, index);
+      this.device.native.write(Reg.QueueReset, 1);
+      queue.recover();
+      queue.ring.restart();
+      this.program(index, queue.ring);
+      queue.ring.disableInterrupts();
+    }
+    this.refill(pair);
+    if (this.mode !== undefined && !pair.polling && pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+  }
+
+  /** Whether the wire is plugged in. */
+  get linkUp(): boolean {
+    return !this.features.has('Status') || (this.readConfig().getUint16(VirtioNetConfig.status, true) & 1) !== 0;
+  }
+
+  /** Resets the device and stops serving it. Buffers still on its rings are gone with it. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.mode = undefined;
+    this.device.native.write(Reg.Status, 0);
+    this.device.native.close();
+  }
+
+  private onChange(): void {
+    const { native } = this.device;
+    const stopped: number[] = [];
+    for (let index = 0; index < 2 * this.pairs.length; index++) {
+      native.write(Reg.QueueSel, index);
+      if (native.read(Reg.QueueReady) === 0) stopped.push(index);
+    }
+    const needsReset = (native.read(Reg.Status) & Status.NeedsReset) !== 0;
+    this.handler.changed?.({ linkUp: this.linkUp, needsReset, stopped });
+  }
+
+  private offered(): Features {
+    const { native } = this.device;
+    const words = [0, 1].map((i) => {
+      native.write(Reg.DeviceFeaturesSel, i);
+      return native.read(Reg.DeviceFeatures);
+    });
+    return new Features(words[0], words[1]);
+  }
+
+  private maximumSize(index: number): number {
+    this.device.native.write(Reg.QueueSel, index);
+    return this.device.native.read(Reg.QueueSizeMax);
+  }
+
+  /** Tells the device where a queue lies and that it is ready (§4.2.3.2). */
+  private program(index: number, queue: Virtqueue): void {
+    const { native } = this.device;
+    native.write(Reg.QueueSel, index);
+    native.write(Reg.QueueSize, queue.size);
+    native.write(Reg.QueueDescLow, queue.descOffset);
+    native.write(Reg.QueueDescHigh, 0);
+    native.write(Reg.QueueDriverLow, queue.availOffset);
+    native.write(Reg.QueueDriverHigh, 0);
+    native.write(Reg.QueueDeviceLow, queue.usedOffset);
+    native.write(Reg.QueueDeviceHigh, 0);
+    native.write(Reg.QueueReady, 1);
+    if (native.read(Reg.QueueReady) === 0) throw new RingcubeError('ERR_DEVICE', `the device refuses queue ${index}`);
+  }
+
+  private readConfig(): DataView {
+    const { native } = this.device;
+    const config = new DataView(new ArrayBuffer(VirtioNetConfig.size));
+    // §2.5.1: fields may change while we read them, unless the generation says that none did.
+    for (let tries = 0; tries < 8; tries++) {
+      const before = native.read(Reg.ConfigGeneration);
+      for (let at = 0; at < VirtioNetConfig.size; at += 4) config.setUint32(at, native.read(Reg.Config + at), true);
+      if (native.read(Reg.ConfigGeneration) === before) break;
+    }
+    return config;
+  }
+}
+
+function u16(value: number): Uint8Array {
+  return Uint8Array.of(value & 255, value >> 8);
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}

@@ -1,0 +1,108 @@
+import { RingcubeError, invalid } from '../base/index.js';
+import { VirtioNetHdr } from './layout.js';
+import { type Memory } from './region.js';
+
+/** A handle is pool id × 2^24 + index, so that a queue can give buffers of several pools back. */
+const INDEX_BITS = 24;
+const INDEX_MASK = 2 ** INDEX_BITS - 1;
+export const MAX_POOLS = 64;
+
+/**
+ * Where a frame starts in its buffer: 58 bytes of headroom, of which the last 12 are the virtio_net_hdr. 58 ≡ 2 mod 8
+ * puts IPv4 and UDP headers on their alignment, and header and a 64-byte frame into two cache lines instead of three.
+ */
+export const HEADROOM = 58;
+
+export const poolOf = (handle: number): number => handle >>> INDEX_BITS;
+
+export interface FramePoolOptions {
+  /** Buffers, 1 to 2^24. */
+  count: number;
+  /** What a buffer can hold behind `headroom`, in bytes. */
+  frameBytes: number;
+  /** Bytes before the frame, ≥ 12 for the virtio_net_hdr; default HEADROOM. */
+  headroom?: number;
+  /** Distinguishes the pools of one driver; default 0. */
+  id?: number;
+}
+
+/**
+ * Buffers of one size in a region, with a count of users each: one payload may be on several transmit chains.
+ *
+ *     base ─▶ | headroom … hdr | frame … | headroom … hdr | frame … |
+ *             |◀──── strideBytes ───────▶|
+ */
+export class FramePool {
+  readonly id: number;
+  readonly count: number;
+  readonly frameBytes: number;
+  readonly headroom: number;
+  readonly base: number;
+  readonly strideBytes: number;
+  private readonly stack: Int32Array;
+  private readonly users: Uint16Array;
+  private top: number;
+
+  constructor(memory: Memory, options: FramePoolOptions) {
+    const { count, frameBytes, headroom = HEADROOM, id = 0 } = options;
+    if (!Number.isInteger(count) || count < 1 || count > INDEX_MASK + 1) throw invalid('count', count, 'from 1 to 2^24 buffers');
+    if (!Number.isInteger(frameBytes) || frameBytes < 1 || frameBytes > 2 ** 20) throw invalid('frameBytes', frameBytes, 'from 1 to 2^20');
+    if (!Number.isInteger(headroom) || headroom < 0 || (headroom > 0 && headroom < VirtioNetHdr.size)) {
+      throw invalid('headroom', headroom, `0 for payloads, else at least ${VirtioNetHdr.size} bytes`);
+    }
+    if (!Number.isInteger(id) || id < 0 || id >= MAX_POOLS) throw invalid('id', id, `from 0 to ${MAX_POOLS - 1}`);
+    const lines = Math.ceil((headroom + frameBytes) / 64);
+    // An odd number of cache lines: at a stride of a power of two, all buffers' first lines would fall into the same
+    // few sets of the cache.
+    this.strideBytes = (lines | 1) * 64;
+    this.base = memory.reserve(this.strideBytes * count);
+    this.id = id;
+    this.count = count;
+    this.frameBytes = frameBytes;
+    this.headroom = headroom;
+    this.stack = Int32Array.from({ length: count }, (_, i) => id * (INDEX_MASK + 1) + count - 1 - i);
+    this.users = new Uint16Array(count);
+    this.top = count;
+  }
+
+  /** Buffers that nobody uses. */
+  get available(): number {
+    return this.top;
+  }
+
+  /** A buffer with one user, as its handle; -1 if none is left. */
+  get(): number {
+    if (this.top === 0) return -1;
+    const handle = this.stack[--this.top]!;
+    this.users[handle & INDEX_MASK] = 1;
+    return handle;
+  }
+
+  /** One more user. */
+  retain(handle: number): void {
+    this.users[this.checked(handle)]!++;
+  }
+
+  /** One user less; the last one gives the buffer back. @throws ERR_INVALID_ARGUMENT if it had none. */
+  put(handle: number): void {
+    const index = this.checked(handle);
+    if (--this.users[index]! === 0) this.stack[this.top++] = handle;
+  }
+
+  usersOf(handle: number): number {
+    return this.users[handle & INDEX_MASK]!;
+  }
+
+  /** Byte offset of the frame (or payload) in the region. */
+  offsetOf(handle: number): number {
+    return this.base + (handle & INDEX_MASK) * this.strideBytes + this.headroom;
+  }
+
+  private checked(handle: number): number {
+    const index = handle & INDEX_MASK;
+    if (index >= this.count || this.users[index] === 0) {
+      throw new RingcubeError('ERR_INVALID_ARGUMENT', `buffer ${index} of pool ${this.id} is not in use`);
+    }
+    return index;
+  }
+}
