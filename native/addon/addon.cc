@@ -1,6 +1,4 @@
 // The addon's exports. src/nic/addon.ts declares them for TypeScript.
-#include <napi.h>
-
 #include "addon/attachment_wrap.h"
 #include "addon/engine_wrap.h"
 #include "addon/link_wrap.h"

@@ -8,10 +8,12 @@ Napi::Function AttachmentWrap::define(Napi::Env env) {
       {InstanceMethod<&AttachmentWrap::read>("read"), InstanceMethod<&AttachmentWrap::write>("write"),
        InstanceMethod<&AttachmentWrap::kick>("kick"), InstanceMethod<&AttachmentWrap::watch>("watch"),
        InstanceMethod<&AttachmentWrap::ref>("ref"), InstanceMethod<&AttachmentWrap::close>("close"),
-       InstanceAccessor<&AttachmentWrap::buffer>("buffer"), InstanceAccessor<&AttachmentWrap::page>("interruptPage")});
+       InstanceAccessor<&AttachmentWrap::buffer>("buffer"),
+       InstanceAccessor<&AttachmentWrap::page>("interruptPage")});
 }
 
 AttachmentWrap::AttachmentWrap(const Napi::CallbackInfo& info) : Wrap(info) {
+  if (!alive(info.Env())) return;
   std::string error;
   attachment_ = Attachment::connect(info[0].As<Napi::String>().Utf8Value(), error);
   if (attachment_ == nullptr) fail(info, error);
@@ -25,15 +27,17 @@ bool AttachmentWrap::open(const Napi::CallbackInfo& info) {
 Napi::Value AttachmentWrap::read(const Napi::CallbackInfo& info) {
   uint32_t value = 0;
   std::string error;
-  if (open(info) && !attachment_->read(info[0].As<Napi::Number>().Uint32Value(), value, error)) fail(info, error);
+  if (open(info) && !attachment_->read(info[0].As<Napi::Number>().Uint32Value(), value, error))
+    fail(info, error);
   return Napi::Number::New(info.Env(), value);
 }
 
 void AttachmentWrap::write(const Napi::CallbackInfo& info) {
+  const uint32_t offset = info[0].As<Napi::Number>().Uint32Value();
+  const uint32_t value = info[1].As<Napi::Number>().Uint32Value();
+  if (attachment_ == nullptr && offset == kRegStatus && value == 0) return;  // closing has reset it
   std::string error;
-  if (open(info) && !attachment_->write(info[0].As<Napi::Number>().Uint32Value(),
-                                        info[1].As<Napi::Number>().Uint32Value(), error))
-    fail(info, error);
+  if (open(info) && !attachment_->write(offset, value, error)) fail(info, error);
 }
 
 void AttachmentWrap::kick(const Napi::CallbackInfo&) {

@@ -106,6 +106,82 @@ class RingForwardWrap final : public Wrap<RingForwardWrap> {
   RingForward forward_;
 };
 
+class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "UdpLoad",
+                       {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned")});
+  }
+
+  // new UdpLoad({toPort, payloadBytes, batch, window, cpu, segmentation})
+  explicit UdpLoadWrap(const Napi::CallbackInfo& info) : Wrap(info) {
+    const auto o = info[0].As<Napi::Object>();
+    std::string error;
+    load_ = UdpLoad::start({.to_port = static_cast<uint16_t>(number(o, "toPort", 0)),
+                            .payload_bytes = static_cast<uint32_t>(number(o, "payloadBytes", 22)),
+                            .batch = static_cast<uint32_t>(number(o, "batch", 64)),
+                            .window = static_cast<uint32_t>(number(o, "window", 128)),
+                            .cpu = static_cast<int>(number(o, "cpu", -1)),
+                            .segmentation = flag(o, "segmentation")},
+                           error);
+    if (load_ == nullptr) fail(info, error);
+  }
+
+ private:
+  void stop(const Napi::CallbackInfo&) { load_->stop(); }
+  Napi::Value returned(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(load_->returned()));
+  }
+
+  std::unique_ptr<UdpLoad> load_;
+};
+
+class UdpForwarderWrap final : public Wrap<UdpForwarderWrap> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "UdpForwarder",
+        {InstanceMethod<&UdpForwarderWrap::run>("run"), InstanceAccessor<&UdpForwarderWrap::port>("port")});
+  }
+
+  // new UdpForwarder(maxPayloadBytes, batch, segmentation)
+  explicit UdpForwarderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
+    std::string error;
+    forwarder_ = UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(),
+                                    info[2].ToBoolean(), error);
+    if (forwarder_ == nullptr) fail(info, error);
+  }
+
+ private:
+  Napi::Value port(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), forwarder_->port()); }
+
+  // run(timeoutNs): [datagrams, ns]
+  Napi::Value run(const Napi::CallbackInfo& info) {
+    UdpForwarded out;
+    std::string error;
+    if (!forwarder_->run(~uint64_t{0}, static_cast<int64_t>(info[0].As<Napi::Number>().DoubleValue()), out, error))
+      fail(info, error);
+    auto result = Napi::Array::New(info.Env(), 2);
+    result.Set(0U, Napi::Number::New(info.Env(), static_cast<double>(out.frames)));
+    result.Set(1U, Napi::Number::New(info.Env(), static_cast<double>(out.nanoseconds)));
+    return result;
+  }
+
+  std::unique_ptr<UdpForwarder> forwarder_;
+};
+
+// eventfdWakeup(out: Float64Array of ns, pauseNs, writerCpu, sleeperCpu)
+void eventfd_wakeup_into(const Napi::CallbackInfo& info) {
+  auto out = info[0].As<Napi::Float64Array>();
+  std::string error;
+  if (!eventfd_wakeup({.rounds = static_cast<uint32_t>(out.ElementLength()),
+                       .pause_ns = static_cast<int64_t>(info[1].As<Napi::Number>().DoubleValue()),
+                       .writer_cpu = info[2].As<Napi::Number>().Int32Value(),
+                       .sleeper_cpu = info[3].As<Napi::Number>().Int32Value()},
+                      std::span<double>(out.Data(), out.ElementLength()), error))
+    Napi::Error::New(info.Env(), error).ThrowAsJavaScriptException();
+}
+
 // pin(cpu): this thread, -1 for anywhere. False if it may not.
 Napi::Value pin(const Napi::CallbackInfo& info) {
   const int cpu = info[0].As<Napi::Number>().Int32Value();
@@ -123,6 +199,9 @@ Napi::Value nothing(const Napi::CallbackInfo& info) { return info.Env().Undefine
 void init_bench(Napi::Env env, Napi::Object exports) {
   auto bench = Napi::Object::New(env);
   bench.Set("RingForward", RingForwardWrap::define(env));
+  bench.Set("UdpLoad", UdpLoadWrap::define(env));
+  bench.Set("UdpForwarder", UdpForwarderWrap::define(env));
+  bench.Set("eventfdWakeup", Napi::Function::New(env, eventfd_wakeup_into));
   bench.Set("pin", Napi::Function::New(env, pin));
   bench.Set("nothing", Napi::Function::New(env, nothing));
   exports.Set("bench", bench);

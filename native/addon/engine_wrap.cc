@@ -9,12 +9,13 @@ Napi::Function EngineWrap::define(Napi::Env env) {
 }
 
 EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Wrap(info) {
-  const auto options = info[0].As<Napi::Object>();
+  const auto given = info[0].As<Napi::Object>();
+  const EngineOptions options = {.stepped = flag(given, "stepped"),
+                                 .spin_ns = static_cast<TimeNs>(number(given, "spinUs", 50) * 1000),
+                                 .cpu = static_cast<int>(number(given, "cpu", -1))};
+  if (!alive(info.Env())) return;
   std::string error;
-  engine_ = Engine::create({.stepped = flag(options, "stepped"),
-                            .spin_ns = static_cast<TimeNs>(number(options, "spinUs", 50) * 1000),
-                            .cpu = static_cast<int>(number(options, "cpu", -1))},
-                           error);
+  engine_ = Engine::create(options, error);
   if (engine_ == nullptr) fail(info, error);
 }
 
@@ -26,8 +27,8 @@ Napi::Value EngineWrap::step(const Napi::CallbackInfo& info) {
     const Engine::Guard guard(*engine_);
     due = engine_->step(until);
   }
-  return Napi::Number::New(info.Env(), due == kNever ? std::numeric_limits<double>::infinity()
-                                                     : static_cast<double>(due));
+  return Napi::Number::New(
+      info.Env(), due == kNever ? std::numeric_limits<double>::infinity() : static_cast<double>(due));
 }
 
 Napi::Value EngineWrap::now(const Napi::CallbackInfo& info) {

@@ -24,9 +24,13 @@ struct Interrupt::Handle {
     eventfd_t count = 0;
     if (status != 0 || eventfd_read(self->fd, &count) != 0) return;
     const Napi::HandleScope scope(self->env);
-    self->handler.MakeCallback(self->env.Undefined(), {}, *self->context);
-    // An exception of the handler is an uncaught one, as that of any event handler.
-    if (self->env.IsExceptionPending()) napi_fatal_exception(self->env, self->env.GetAndClearPendingException().Value());
+    napi_value result = nullptr;
+    napi_make_callback(self->env, *self->context, self->env.Global(), self->handler.Value(), 0, nullptr,
+                       &result);
+    // An exception of the handler is an uncaught one, as that of any event handler. The end of a worker is
+    // none.
+    if (self->env.IsExceptionPending() && napi_get_and_clear_last_exception(self->env, &result) == napi_ok)
+      napi_fatal_exception(self->env, result);
   }
 
   void close() {
@@ -56,8 +60,8 @@ std::unique_ptr<Interrupt> Interrupt::watch(Napi::Env env, int fd, const Napi::F
   handle->held_by_libuv = handle;
   // A worker or process that ends in mid-traffic closes the handle before its loop goes.
   napi_add_async_cleanup_hook(
-      env, [](napi_async_cleanup_hook_handle, void* self) { static_cast<Handle*>(self)->close(); }, handle.get(),
-      &handle->hook);
+      env, [](napi_async_cleanup_hook_handle, void* self) { static_cast<Handle*>(self)->close(); },
+      handle.get(), &handle->hook);
   uv_poll_start(&handle->poll, UV_READABLE, Handle::ready);
   return std::unique_ptr<Interrupt>(new Interrupt(std::move(handle)));
 }

@@ -1,10 +1,12 @@
-// An eventfd watched by libuv: one JavaScript call for each time it was written. Owns neither descriptor nor memory.
+// An eventfd watched by libuv: one JavaScript call for each time it was written. Owns neither descriptor nor
+// memory.
 #pragma once
 
-#include <napi.h>
 #include <uv.h>
 
 #include <memory>
+
+#include "addon/wrap.h"
 
 namespace ringcube {
 

@@ -44,6 +44,7 @@ Napi::Object init_layout(Napi::Env env) {
   FIELD(VirtioNetHdr, num_buffers);
   CONSTANT(kHdrNeedsCsum);
   CONSTANT(kHdrDataValid);
+  CONSTANT(kHdrGsoNone);
   SIZE(VirtioNetConfig);
   FIELD(VirtioNetConfig, mac);
   FIELD(VirtioNetConfig, status);

@@ -21,14 +21,17 @@ Napi::Function NicWrap::define(Napi::Env env) {
 
 // new Nic(engine, {mac: Uint8Array(6), queuePairs, queueSizeMax, mtu, features: [low, high]})
 NicWrap::NicWrap(const Napi::CallbackInfo& info) : Wrap(info) {
-  engine_ = EngineWrap::Unwrap(info[0].As<Napi::Object>())->engine();
+  auto* const engine = unwrap<EngineWrap>(info.Env(), info[0]);
   const auto given = info[1].As<Napi::Object>();
+  const auto mac = given.Get("mac").As<Napi::Uint8Array>();
+  const auto features = given.Get("features").As<Napi::Uint32Array>();
   NicOptions options;
-  std::memcpy(options.mac.data(), given.Get("mac").As<Napi::Uint8Array>().Data(), options.mac.size());
   options.queue_pairs = static_cast<uint16_t>(number(given, "queuePairs", 1));
   options.queue_size_max = static_cast<uint16_t>(number(given, "queueSizeMax", 1024));
   options.mtu = static_cast<uint16_t>(number(given, "mtu", 1500));
-  const auto features = given.Get("features").As<Napi::Uint32Array>();
+  if (!alive(info.Env())) return;
+  engine_ = engine->engine();
+  std::memcpy(options.mac.data(), mac.Data(), options.mac.size());
   options.features = features.Data()[0] | uint64_t{features.Data()[1]} << 32;
   std::string error;
   nic_ = Nic::create(options, error);
@@ -52,15 +55,24 @@ void NicWrap::shut() {
   engine_->remove(*nic_);
 }
 
+bool NicWrap::open(const Napi::CallbackInfo& info) {
+  if (!open_) fail(info, "this NIC is closed");
+  return open_;
+}
+
 Napi::Value NicWrap::read(const Napi::CallbackInfo& info) {
+  if (!open(info)) return info.Env().Undefined();
   const Engine::Guard guard(*engine_);
   return Napi::Number::New(info.Env(), nic_->read(info[0].As<Napi::Number>().Uint32Value()));
 }
 
 void NicWrap::write(const Napi::CallbackInfo& info) {
-  if (!open_) return;
+  const uint32_t offset = info[0].As<Napi::Number>().Uint32Value();
+  const uint32_t value = info[1].As<Napi::Number>().Uint32Value();
+  if (!open_ && offset == kRegStatus && value == 0) return;  // closing has reset it
+  if (!open(info)) return;
   const Engine::Guard guard(*engine_);
-  nic_->write(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value());
+  nic_->write(offset, value);
 }
 
 void NicWrap::kick(const Napi::CallbackInfo& info) {
@@ -69,7 +81,9 @@ void NicWrap::kick(const Napi::CallbackInfo& info) {
 
 // map(queue or -1, region, iova, offset, length, access): false if the table has no place for it.
 Napi::Value NicWrap::map(const Napi::CallbackInfo& info) {
-  const auto& region = RegionWrap::Unwrap(info[1].As<Napi::Object>())->region();
+  auto* const wrap = unwrap<RegionWrap>(info.Env(), info[1]);
+  if (!open(info) || wrap == nullptr) return info.Env().Undefined();
+  const auto& region = wrap->region();
   const auto at = [&](size_t i) { return static_cast<uint64_t>(info[i].As<Napi::Number>().DoubleValue()); };
   bool mapped = false;
   if (at(3) <= region->size() && at(4) <= region->size() - at(3)) {
@@ -84,13 +98,16 @@ Napi::Value NicWrap::map(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NicWrap::unmap(const Napi::CallbackInfo& info) {
+  if (!open(info)) return info.Env().Undefined();
   const Engine::Guard guard(*engine_);
-  return Napi::Boolean::New(info.Env(), nic_->unmap(info[0].As<Napi::Number>().Int32Value(),
-                                                    static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue())));
+  return Napi::Boolean::New(info.Env(),
+                            nic_->unmap(info[0].As<Napi::Number>().Int32Value(),
+                                        static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue())));
 }
 
 // steer(rule: Uint8Array(40) laid out as Flow, pair or -1 to remove)
 Napi::Value NicWrap::steer(const Napi::CallbackInfo& info) {
+  if (!open(info)) return info.Env().Undefined();
   Flow rule;
   std::memcpy(static_cast<void*>(&rule), info[0].As<Napi::Uint8Array>().Data(), sizeof rule);
   const int32_t pair = info[1].As<Napi::Number>().Int32Value();
@@ -101,10 +118,12 @@ Napi::Value NicWrap::steer(const Napi::CallbackInfo& info) {
 
 // share(path, region): listens there for the worker or process that will drive this NIC.
 void NicWrap::share(const Napi::CallbackInfo& info) {
-  const auto& region = RegionWrap::Unwrap(info[1].As<Napi::Object>())->region();
+  auto* const region = unwrap<RegionWrap>(info.Env(), info[1]);
+  if (!open(info) || region == nullptr) return;
+  if (share_ != nullptr) return fail(info, "this NIC is shared already");
   std::string error;
   const Engine::Guard guard(*engine_);
-  share_ = Share::create(engine_, nic_, region, info[0].As<Napi::String>().Utf8Value(), error);
+  share_ = Share::create(engine_, nic_, region->region(), info[0].As<Napi::String>().Utf8Value(), error);
   if (share_ == nullptr) fail(info, error);
 }
 
@@ -145,11 +164,14 @@ Napi::Value NicWrap::counters(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value NicWrap::page(const Napi::CallbackInfo& info) { return buffer_over(info.Env(), nic_->interrupt_page()); }
+Napi::Value NicWrap::page(const Napi::CallbackInfo& info) {
+  return buffer_over(info.Env(), nic_->interrupt_page());
+}
 
 void NicWrap::watch(const Napi::CallbackInfo& info) {
   interrupt_.reset();
-  if (open_) interrupt_ = Interrupt::watch(info.Env(), nic_->interrupt_fd(), info[0].As<Napi::Function>());
+  if (open(info))
+    interrupt_ = Interrupt::watch(info.Env(), nic_->interrupt_fd(), info[0].As<Napi::Function>());
 }
 
 void NicWrap::ref(const Napi::CallbackInfo& info) {

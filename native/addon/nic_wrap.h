@@ -28,6 +28,7 @@ class NicWrap final : public Wrap<NicWrap> {
   Napi::Value page(const Napi::CallbackInfo& info);
   void watch(const Napi::CallbackInfo& info);
   void ref(const Napi::CallbackInfo& info);
+  bool open(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo&) { shut(); }
   void shut();
 

@@ -6,30 +6,39 @@
 namespace ringcube {
 
 Napi::Function RecorderWrap::define(Napi::Env env) {
-  return DefineClass(env, "Recorder",
-                     {InstanceMethod<&RecorderWrap::add>("add"), InstanceMethod<&RecorderWrap::counters>("counters"),
-                      InstanceMethod<&RecorderWrap::close>("close")});
+  return DefineClass(
+      env, "Recorder",
+      {InstanceMethod<&RecorderWrap::add>("add"), InstanceMethod<&RecorderWrap::counters>("counters"),
+       InstanceMethod<&RecorderWrap::close>("close")});
 }
 
 // new Recorder(engine, path)
 RecorderWrap::RecorderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
-  engine_ = EngineWrap::Unwrap(info[0].As<Napi::Object>())->engine();
+  auto* const engine = unwrap<EngineWrap>(info.Env(), info[0]);
+  if (!alive(info.Env())) return;
+  engine_ = engine->engine();
   const std::string path = info[1].As<Napi::String>().Utf8Value();
   std::string error;
   recorder_ = Recorder::create(path, engine_->epoch_offset(), error);
-  if (recorder_ == nullptr) fail(info, error);
+  if (recorder_ == nullptr)
+    fail(info, error);
+  else
+    open_ = true;
 }
 
 void RecorderWrap::add(const Napi::CallbackInfo& info) {
-  const auto& nic = NicWrap::Unwrap(info[0].As<Napi::Object>())->nic();
+  const auto* nic = unwrap<NicWrap>(info.Env(), info[0]);
+  if (nic == nullptr) return;
+  if (!open_) return fail(info, "this recorder is closed");
+  if (nic->engine() != engine_) return fail(info, "this NIC is on another engine than the recorder");
   const Engine::Guard guard(*engine_);
-  if (recorder_ == nullptr) return;
-  recorder_->add(*nic, info[1].As<Napi::String>().Utf8Value());
-  nics_.push_back(nic);
+  recorder_->add(*nic->nic(), info[1].As<Napi::String>().Utf8Value());
+  nics_.push_back(nic->nic());
 }
 
 void RecorderWrap::shut() {
-  if (recorder_ == nullptr) return;
+  if (!open_) return;
+  open_ = false;
   const Engine::Guard guard(*engine_);
   for (const auto& nic : nics_) nic->set_tap(nullptr);
   nics_.clear();

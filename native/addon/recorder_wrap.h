@@ -22,6 +22,7 @@ class RecorderWrap final : public Wrap<RecorderWrap> {
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Recorder> recorder_;
   std::vector<std::shared_ptr<Nic>> nics_;
+  bool open_ = false;
 };
 
 }  // namespace ringcube

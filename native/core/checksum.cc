@@ -48,6 +48,13 @@ bool find_segment(const std::byte* f, size_t length, bool options, Segment& s) {
   return (s.protocol == kTcp && s.length >= 20) || (s.protocol == kUdp && s.length >= 8);
 }
 
+// The sum of the pseudo-header (RFC 768, RFC 9293 §3.1, RFC 8200 §8.1), in memory order.
+uint64_t pseudo_header(const std::byte* f, const Segment& s) {
+  const uint64_t sum = checksum_add(0, f + s.addresses, s.address_bytes);
+  return sum + (static_cast<uint64_t>(s.protocol) << 8) +
+         static_cast<uint64_t>((s.length & 0xff) << 8 | (s.length >> 8 & 0xff));
+}
+
 }  // namespace
 
 uint64_t checksum_add(uint64_t sum, const std::byte* data, size_t n) {
@@ -87,6 +94,16 @@ bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t
   return true;
 }
 
+bool is_partial_l4(const std::byte* f, size_t length, uint16_t start, uint16_t offset) {
+  Segment s = {};
+  if (!find_segment(f, length, true, s) || s.start != start || s.start + s.length != length) return false;
+  if (offset != (s.protocol == kTcp ? 16 : 6)) return false;
+  if (s.protocol == kUdp && be16(f, s.start + 4) != s.length) return false;
+  uint16_t field = 0;
+  std::memcpy(&field, f + start + offset, 2);
+  return checksum_fold(pseudo_header(f, s)) == static_cast<uint16_t>(~field);
+}
+
 L4Checksum verify_l4(const std::byte* f, size_t length) {
   Segment s = {};
   if (!find_segment(f, length, true, s)) return L4Checksum::kNone;
@@ -94,10 +111,8 @@ L4Checksum verify_l4(const std::byte* f, size_t length) {
     if (be16(f, s.start + 4) != s.length) return L4Checksum::kBad;
     if (be16(f, s.start + 6) == 0) return s.family == 4 ? L4Checksum::kNone : L4Checksum::kBad;  // RFC 8200 §8.1
   }
-  uint64_t sum = checksum_add(0, f + s.addresses, s.address_bytes);
-  sum += static_cast<uint64_t>(s.protocol) << 8;
-  sum += static_cast<uint64_t>((s.length & 0xff) << 8 | (s.length >> 8 & 0xff));
-  return checksum_fold(checksum_add(sum, f + s.start, s.length)) == 0 ? L4Checksum::kGood : L4Checksum::kBad;
+  return checksum_fold(checksum_add(pseudo_header(f, s), f + s.start, s.length)) == 0 ? L4Checksum::kGood
+                                                                                      : L4Checksum::kBad;
 }
 
 bool parse_flow(const std::byte* f, size_t length, Flow& flow) {

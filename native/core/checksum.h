@@ -15,6 +15,10 @@ uint16_t checksum_fold(uint64_t sum);
 // complement. False if start or offset lie outside the frame.
 bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t offset);
 
+// Before it is completed: does the field at start + offset belong to the frame's own TCP or UDP checksum, and hold the sum
+// of the right pseudo-header? Then what complete_checksum stores is good; else that is for the receiver to find out.
+bool is_partial_l4(const std::byte* frame, size_t length, uint16_t start, uint16_t offset);
+
 enum class L4Checksum : uint8_t { kNone, kGood, kBad };  // none: no TCP or UDP, a fragment, or cut short
 L4Checksum verify_l4(const std::byte* frame, size_t length);
 

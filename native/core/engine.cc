@@ -57,6 +57,7 @@ Engine::~Engine() {
   stop_.store(true);
   if (wake_fd_ >= 0) eventfd_write(wake_fd_, 1);
   if (thread_.joinable()) thread_.join();
+  for (const auto& p : all_) p->engine_ = nullptr;  // some outlive us
   if (wake_fd_ >= 0) close(wake_fd_);
   if (epoll_ >= 0) close(epoll_);
 }
@@ -64,13 +65,16 @@ Engine::~Engine() {
 TimeNs Engine::now() const { return options_.stepped ? step_now_ : clock_ns(CLOCK_MONOTONIC); }
 
 void Engine::add(std::shared_ptr<Pollable> pollable) {
-  pollable->engine_ = this;
+  std::atomic_ref(pollable->engine_).store(this);
+  pollable->kicked_.store(false);
   all_.push_back(pollable);
   activate(*pollable);
 }
 
 void Engine::remove(Pollable& pollable) {
-  take_kicks();  // so that no list holds it any more
+  // So that no list holds it any more, nor will: its doorbell may ring on another thread even now.
+  while (pollable.kicked_.exchange(true)) take_kicks();
+  std::atomic_ref(pollable.engine_).store(nullptr);
   std::erase(active_, &pollable);
   pollable.active_ = false;
   std::erase_if(all_, [&](const auto& held) { return held.get() == &pollable; });
@@ -81,6 +85,10 @@ void Engine::activate(Pollable& pollable) {
   pollable.active_ = true;
   pollable.busy_at_ = now();
   active_.push_back(&pollable);
+}
+
+void Pollable::activate() {
+  if (engine_ != nullptr) engine_->activate(*this);  // without: removed, perhaps, but still plugged into a link
 }
 
 bool Engine::watch(int fd, FdWatcher& watcher) {
@@ -121,8 +129,10 @@ void Engine::take_kicks() {
 }
 
 TimeNs Engine::earliest_due() const {
+  // What was due by now has had its turn; if it is still there, time alone does not move it.
   TimeNs due = kNever;
-  for (const auto& p : all_) due = std::min(due, p->next_due());
+  for (const auto& p : all_)
+    if (const TimeNs at = p->next_due(); at > step_now_) due = std::min(due, at);
   return due;
 }
 
@@ -229,11 +239,11 @@ TimeNs Engine::step(TimeNs until) {
       for (const auto& p : all_) moved += p->poll(step_now_, kBudget);
     }
     const TimeNs due = earliest_due();
-    if (due > until || due <= step_now_) {  // the second: nothing left that time alone would move
+    if (due > until || due == kNever) {
       step_now_ = std::max(step_now_, until);
       return due;
     }
-    step_now_ = std::max(step_now_, due);
+    step_now_ = due;
   }
 }
 

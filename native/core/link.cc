@@ -49,14 +49,17 @@ void Link::unplug() {
     end->link_ = nullptr;
     end->carrier(false);
   }
-  for (Wire& wire : wires_) wire.heap.clear();
+  for (Wire& wire : wires_) {
+    wire.counters.lost += wire.heap.size();
+    wire.heap.clear();
+  }
 }
 
 void Link::wake(const Endpoint* except) {
   for (Wire& wire : wires_) wire.blocked = false;
-  engine_->activate(*this);
+  activate();
   for (const auto& end : ends_)
-    if (end.get() != except) engine_->activate(*end);
+    if (end.get() != except) end->activate();
 }
 
 Delivery Link::hand_over(int side, const Frame& frame, TimeNs now) {
@@ -97,7 +100,7 @@ Delivery Link::fate(int side, const Frame& frame, TimeNs now) {
       hold(wire, frame, now, false);
       ++wire.counters.duplicated;
     }
-    engine_->activate(*this);
+    activate();
     return Delivery::kTaken;
   }
   Frame sent = frame;
@@ -114,7 +117,7 @@ Delivery Link::fate(int side, const Frame& frame, TimeNs now) {
     return outcome;
   }
   if (corrupt) ++wire.counters.corrupted;
-  if (duplicate && hand_over(side, sent, now) == Delivery::kTaken) ++wire.counters.duplicated;
+  if (duplicate && hand_over(side, sent, now) != Delivery::kBusy) ++wire.counters.duplicated;
   return outcome;
 }
 
@@ -180,7 +183,7 @@ uint32_t Link::poll(TimeNs now, uint32_t budget) {
     }
     if (sent > 0) {
       flush(side, now);
-      engine_->activate(*ends_[side]);  // it may have waited for room here
+      ends_[side]->activate();  // it may have waited for room here
     }
     moved += sent;
   }

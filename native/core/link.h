@@ -65,7 +65,7 @@ class Link final : public Pollable {
   Link(std::shared_ptr<Endpoint> a, std::shared_ptr<Endpoint> b, const WireOptions& a_to_b, const WireOptions& b_to_a,
        uint64_t seed);
   ~Link() override;
-  // Unplugs both ends; frames on the wire are gone.
+  // Unplugs both ends; frames on the wire are lost.
   void unplug();
 
   Delivery send(int side, const Frame& frame, TimeNs now);

@@ -58,8 +58,10 @@ void Nic::reset() {
     stop_queue(*q);
     q->size = options_.queue_size_max;
     q->desc = q->avail = q->used = 0;
+    q->fresh = 0;
   }
   dirty_.clear();
+  interrupts_due_ = kNever;
   status_ = 0;
   driver_features_ = 0;
   device_features_sel_ = driver_features_sel_ = 0;
@@ -73,12 +75,14 @@ void Nic::reset() {
   config_.status = link_ != nullptr ? kNetLinkUp : 0;
   config_.max_virtqueue_pairs = options_.queue_pairs;
   config_.mtu = options_.mtu;
+  ++config_generation_;
   for (uint32_t& word : page().pending) std::atomic_ref<uint32_t>(word).store(0);
 }
 
 void Nic::need_reset() {
   status_ |= kStatusNeedsReset;
   ++config_generation_;
+  release_all();
   raise(kVectorConfig);
 }
 
@@ -86,11 +90,18 @@ void Nic::carrier(bool up) {
   config_.status = up ? kNetLinkUp : 0;
   ++config_generation_;
   if (running()) raise(kVectorConfig);
+  activate();  // what waited for the wire to have room need wait no longer
 }
 
 bool Nic::map(int queue, const Mapping& mapping) {
-  if (queue != kEveryQueue) return queue < queues() && queues_[static_cast<size_t>(queue)]->domain.map(mapping);
-  return std::all_of(queues_.begin(), queues_.end(), [&](auto& q) { return q->domain.map(mapping); });
+  if (queue != kEveryQueue)
+    return queue >= 0 && queue < queues() && queues_[static_cast<size_t>(queue)]->domain.map(mapping);
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    if (queues_[i]->domain.map(mapping)) continue;
+    while (i-- > 0) queues_[i]->domain.unmap(mapping.iova);  // all or none
+    return false;
+  }
+  return true;
 }
 
 bool Nic::unmap(int queue, uint64_t iova) {
@@ -106,7 +117,15 @@ bool Nic::unmap(int queue, uint64_t iova) {
 }
 
 bool Nic::steer(const Flow& rule, uint16_t pair) {
-  return pair < options_.queue_pairs && steering_.set(rule, pair);
+  if (pair >= options_.queue_pairs || !steering_.set(rule, pair)) return false;
+  release_all();
+  return true;
+}
+
+bool Nic::unsteer(const Flow& rule) {
+  if (!steering_.remove(rule)) return false;
+  release_all();
+  return true;
 }
 
 // --- registers ---------------------------------------------------------------------------------------------------
@@ -231,7 +250,7 @@ void Nic::set_status(uint8_t status) {
   }
   if ((next & kStatusFeaturesOk) == 0) next &= static_cast<uint8_t>(~kStatusDriverOk);
   status_ = next;
-  if (running() && engine_ != nullptr) engine_->activate(*this);
+  if (running()) activate();
 }
 
 void Nic::start_queue(uint16_t index) {
@@ -242,19 +261,31 @@ void Nic::start_queue(uint16_t index) {
     return;
   }
   q.ring.enable(q.domain, q.size, q.desc, q.avail, q.used, driver_features_);
-  if (engine_ != nullptr) engine_->activate(*this);
+  activate();
 }
 
 void Nic::stop_queue(Queue& q) {
   q.ring.disable();
-  q.starved = false;
   q.coalesced = 0;
   q.interrupt_due = kNever;
+  release(q);
+}
+
+// A sender that waits for buffers here is to try again: they came, or the frame goes elsewhere now, or nowhere.
+void Nic::release(Queue& q) {
+  if (!q.starved) return;
+  q.starved = false;
+  Endpoint::wake_neighbours();
+}
+
+void Nic::release_all() {
+  for (auto& q : queues_) release(*q);
 }
 
 void Nic::report_fault(uint16_t index) {
   Queue& q = *queues_[index];
   ++q.counters.faults;
+  release(q);
   std::atomic_ref<uint32_t>(page().broken_queues).fetch_add(1);
   if (index == control_queue_)
     need_reset();
@@ -263,9 +294,10 @@ void Nic::report_fault(uint16_t index) {
 }
 
 void Nic::kick(uint16_t queue) {
-  if (queue >= queues_.size() || engine_ == nullptr) return;
+  Engine* const engine = std::atomic_ref(engine_).load();
+  if (queue >= queues_.size() || engine == nullptr) return;
   queues_[queue]->kicks.fetch_add(1, std::memory_order_relaxed);
-  engine_->kick(*this);
+  engine->kick(*this);
 }
 
 // --- interrupts --------------------------------------------------------------------------------------------------
@@ -282,13 +314,15 @@ void Nic::publish(uint16_t index, uint32_t frames, TimeNs now) {
     ++q.counters.interrupts_suppressed;
     return;
   }
-  // §5.1.6.5.7 (VIRTIO_NET_F_NOTF_COAL): held back until max_packets, or max_usecs after the first.
+  // VIRTIO_NET_F_NOTF_COAL (virtio 1.3 §5.1.6.5.9.1): held back until max_packets, or max_usecs after the first; with
+  // either of them 0, not at all.
   const Coalescing& c = coalescing_[is_transmit(index) ? 1 : 0];
   q.coalesced += frames;
-  if (index != control_queue_ && c.max_usecs > 0 && (c.max_packets == 0 || q.coalesced < c.max_packets) &&
+  if (index != control_queue_ && c.max_usecs > 0 && q.coalesced < c.max_packets &&
       (q.interrupt_due == kNever || q.interrupt_due > now)) {
     if (q.interrupt_due == kNever) q.interrupt_due = now + TimeNs{c.max_usecs} * 1000;
     interrupts_due_ = std::min(interrupts_due_, q.interrupt_due);
+    activate();  // a neighbour's delivery brings us here: the engine must learn of the new due time
     return;
   }
   q.interrupt_due = kNever;
@@ -301,8 +335,8 @@ void Nic::publish(uint16_t index, uint32_t frames, TimeNs now) {
 
 uint32_t Nic::poll(TimeNs now, uint32_t budget) {
   if (!running()) return 0;
-  blocked_ = false;
   uint32_t moved = control();
+  if (!running()) return moved;
   for (uint16_t pair = 0; pair < active_pairs_; ++pair)
     moved += transmit(static_cast<uint16_t>(2 * pair + 1), now, budget);
   if (moved > 0 && link_ != nullptr) link_->flush(side_, now);
@@ -329,16 +363,17 @@ bool Nic::arm() {
   for (uint16_t i = 0; i < queues(); ++i) {
     Queue& q = *queues_[i];
     if (!q.ring.live()) continue;
-    if (i == control_queue_ || (is_transmit(i) && !blocked_)) {
+    // Only what poll() looks at: chains anywhere else would keep us awake for ever.
+    if (i == control_queue_ ? has(kFeatureCtrlVq) : is_transmit(i) && i / 2 < active_pairs_ && !q.blocked) {
       if (!q.ring.enable_notifications() && q.ring.live()) return false;
-    } else if (q.starved && !q.ring.enable_notifications()) {
-      feed_starved();
+    } else if (q.starved && !q.ring.enable_notifications(true)) {
+      release(q);
     }
     if (!q.ring.live()) report_fault(i);
   }
   return true;
 }
 
-TimeNs Nic::next_due() const { return interrupts_due_; }
+TimeNs Nic::next_due() const { return running() ? interrupts_due_ : kNever; }
 
 }  // namespace ringcube

@@ -68,7 +68,7 @@ class Nic final : public Endpoint {
   bool map(int queue, const Mapping& mapping);
   bool unmap(int queue, uint64_t iova);
   bool steer(const Flow& rule, uint16_t pair);
-  bool unsteer(const Flow& rule) { return steering_.remove(rule); }
+  bool unsteer(const Flow& rule);
   void set_tap(Tap* tap) { tap_ = tap; }
   void reset();
   // Stops the whole device until the driver resets it (§2.1.2).
@@ -98,8 +98,10 @@ class Nic final : public Endpoint {
     uint64_t desc = 0;
     uint64_t avail = 0;
     uint64_t used = 0;
-    bool dirty = false;    // delivered to since the last flush
-    bool starved = false;  // a sender waits for its buffers
+    uint32_t fresh = 0;     // frames delivered since the last flush
+    bool blocked = false;   // the wire has no room for what it would send
+    bool starved = false;   // a sender waits for its buffers, of which there were too few when the driver
+    uint16_t starved_at = 0;  // had offered so many
     uint32_t coalesced = 0;  // frames since the last interrupt, while one is held back
     TimeNs interrupt_due = kNever;
     QueueCounters counters;
@@ -124,10 +126,13 @@ class Nic final : public Endpoint {
   bool has(uint32_t bit) const { return (driver_features_ & feature(bit)) != 0; }
   bool running() const { return (status_ & (kStatusDriverOk | kStatusNeedsReset)) == kStatusDriverOk; }
   bool is_transmit(uint16_t queue) const { return queue % 2 == 1 && queue != control_queue_; }
+  uint32_t max_frame() const { return options_.mtu + 18U; }  // Ethernet with a VLAN tag
   bool features_acceptable() const;
   void set_status(uint8_t status);
   void start_queue(uint16_t index);
   void stop_queue(Queue& q);
+  void release(Queue& q);
+  void release_all();
   void report_fault(uint16_t index);
   InterruptPage& page() const { return *reinterpret_cast<InterruptPage*>(page_region_->data()); }
   void raise(uint32_t vector);
@@ -159,7 +164,6 @@ class Nic final : public Endpoint {
   uint16_t control_queue_;
   uint16_t active_pairs_ = 1;
   bool guest_csum_ = false;
-  bool blocked_ = false;  // the wire has no room for what we would send
   bool starving_ = false;  // some receive queue has `starved` set
   TimeNs interrupts_due_ = kNever;  // the earliest of the queues' interrupt_due
   std::vector<std::unique_ptr<Queue>> queues_;

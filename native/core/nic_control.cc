@@ -85,6 +85,7 @@ uint8_t Nic::command(const std::byte* request, uint32_t bytes) {
       const uint16_t pairs = le16(data);
       if (pairs == 0 || pairs > options_.queue_pairs) return kCtrlErr;
       active_pairs_ = pairs;
+      release_all();
       return kCtrlOk;
     }
     case kCtrlGuestOffloads: {
@@ -107,6 +108,7 @@ uint8_t Nic::command_rx(uint8_t command, const std::byte* data, uint32_t bytes) 
   if (!has(kFeatureCtrlRx) || command > kCtrlRxNobcast || bytes != 1) return kCtrlErr;
   if (command >= kCtrlRxAlluni && !has(kFeatureCtrlRxExtra)) return kCtrlErr;
   *switches[command] = data[0] != std::byte{0};
+  release_all();
   return kCtrlOk;
 }
 
@@ -114,21 +116,28 @@ uint8_t Nic::command_mac(uint8_t command, const std::byte* data, uint32_t bytes)
   if (command == kCtrlMacAddrSet) {
     if (!has(kFeatureCtrlMacAddr) || bytes != 6 || (data[0] & std::byte{1}) != std::byte{0}) return kCtrlErr;
     std::memcpy(config_.mac, data, 6);
+    ++config_generation_;
+    release_all();
     return kCtrlOk;
   }
   if (command != kCtrlMacTableSet || !has(kFeatureCtrlRx)) return kCtrlErr;
   MacTable unicast;
   MacTable multicast;
   const uint32_t first = read_table(data, bytes, unicast);
-  if (first == 0 || first + read_table(data + first, bytes - first, multicast) != bytes) return kCtrlErr;
+  const uint32_t second = first == 0 ? 0 : read_table(data + first, bytes - first, multicast);
+  if (second == 0 || first + second != bytes) return kCtrlErr;
   filter_.unicast = std::move(unicast);
   filter_.multicast = std::move(multicast);
+  release_all();
   return kCtrlOk;
 }
 
 uint8_t Nic::command_coalescing(uint8_t command, const std::byte* data, uint32_t bytes) {
   if (!has(kFeatureNotfCoal) || command > kCtrlNotfCoalRxSet || bytes != sizeof(VirtioNetCtrlCoal)) return kCtrlErr;
   coalescing_[command == kCtrlNotfCoalRxSet ? 0 : 1] = {.max_packets = le32(data), .max_usecs = le32(data + 4)};
+  // What is held back was held by the old ones: it goes now (virtio 1.3 §5.1.6.5.9.4).
+  for (auto& q : queues_)
+    if (q->interrupt_due != kNever) q->interrupt_due = interrupts_due_ = 0;
   return kCtrlOk;
 }
 

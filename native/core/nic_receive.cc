@@ -87,6 +87,10 @@ Delivery Nic::deliver(const Frame& frame, TimeNs now, bool may_wait) {
     ++counters_.drop_not_ready;
     return Delivery::kDropped;
   }
+  if (has(kFeatureMtu) && frame.length > max_frame()) {  // §5.1.4.1
+    ++q.counters.drop_too_long;
+    return Delivery::kDropped;
+  }
   uint8_t flags = 0;
   if (guest_csum_) {
     bool valid = frame.checksum_valid;
@@ -104,10 +108,7 @@ Delivery Nic::deliver(const Frame& frame, TimeNs now, bool may_wait) {
   if (outcome == Delivery::kTaken) {
     ++q.counters.frames;
     q.counters.bytes += frame.length;
-    if (!q.dirty) {
-      q.dirty = true;
-      dirty_.push_back(index);
-    }
+    if (q.fresh++ == 0) dirty_.push_back(index);
     if (tap_ != nullptr) tap_->frame(true, frame, now);
   }
   return outcome;
@@ -136,6 +137,8 @@ Delivery Nic::fill(uint16_t index, const Frame& frame, uint8_t flags, bool may_w
       }
       if (may_wait) {
         q.starved = starving_ = true;
+        q.starved_at = q.ring.offered_known();
+        activate();  // to ask the driver for a doorbell, when all is quiet
         return Delivery::kBusy;
       }
       ++q.counters.drop_no_buffer;
@@ -152,6 +155,13 @@ Delivery Nic::fill(uint16_t index, const Frame& frame, uint8_t flags, bool may_w
       q.ring.rewind(buffers, static_cast<uint16_t>(buffers - 1));
       ++q.counters.drop_too_long;
       return Delivery::kDropped;
+    }
+    if (buffers == 1 && chain.writable == 1 && frame.count == 1 && chain.writable_bytes >= needed) [[likely]] {
+      std::memcpy(chain.slices->data, &header, sizeof header);
+      std::memcpy(chain.slices->data + sizeof header, frame.slices->data, frame.length);
+      q.ring.push(chain.head, needed);
+      q.counters.dma_bytes += needed;
+      return Delivery::kTaken;
     }
     uint32_t written = 0;
     for (uint16_t i = 0; i < chain.writable && (rest.left() > 0 || written < sizeof header); ++i) {
@@ -181,26 +191,25 @@ Delivery Nic::fill(uint16_t index, const Frame& frame, uint8_t flags, bool may_w
 void Nic::flush(TimeNs now) {
   for (const uint16_t index : dirty_) {
     Queue& q = *queues_[index];
-    q.dirty = false;
-    if (q.ring.live()) publish(index, 1, now);
+    if (q.ring.live()) publish(index, q.fresh, now);
+    q.fresh = 0;
   }
   dirty_.clear();
 }
 
 void Nic::feed_starved() {
-  bool fed = false;
   starving_ = false;
   for (uint16_t i = 0; i < queues(); i = static_cast<uint16_t>(i + 2)) {
     Queue& q = *queues_[i];
     if (!q.starved) continue;
-    if (q.ring.live() && !q.ring.available() && q.ring.live()) {
+    const bool fed = q.ring.offered() != q.starved_at;
+    if (!q.ring.live())
+      report_fault(i);
+    else if (fed)
+      release(q);
+    else
       starving_ = true;
-      continue;
-    }
-    q.starved = false;  // fed, or gone: either way the sender may go on
-    fed = true;
   }
-  if (fed) wake_neighbours();
 }
 
 }  // namespace ringcube

@@ -11,6 +11,7 @@ uint32_t Nic::transmit(uint16_t index, TimeNs now, uint32_t budget) {
   Queue& q = *queues_[index];
   if (!q.ring.live()) return 0;
   if (q.ring.notifications_enabled()) q.ring.disable_notifications();
+  q.blocked = false;
   uint32_t sent = 0;
   Chain chain;
   while (sent < budget && q.ring.pop(chain)) {
@@ -20,7 +21,7 @@ uint32_t Nic::transmit(uint16_t index, TimeNs now, uint32_t budget) {
     }
     if (transmit_one(q, chain, now) == Delivery::kBusy) {
       q.ring.rewind(1, 0);
-      blocked_ = true;
+      q.blocked = true;
       break;
     }
     q.ring.push_read(chain.head);
@@ -41,7 +42,7 @@ Delivery Nic::transmit_one(Queue& q, const Chain& chain, TimeNs now) {
     return Delivery::kDropped;
   }
   const uint32_t length = chain.readable_bytes - sizeof header;
-  if (length > options_.mtu + 18U) {  // Ethernet with a VLAN tag
+  if (length > max_frame()) {
     ++q.counters.drop_too_long;
     return Delivery::kDropped;
   }
@@ -64,12 +65,13 @@ Delivery Nic::transmit_one(Queue& q, const Chain& chain, TimeNs now) {
   Slice finished;
   if (needs_checksum) {
     frame.copy(0, scratch_.data(), length);
+    const bool valid = is_partial_l4(scratch_.data(), length, header.csum_start, header.csum_offset);
     if (!complete_checksum(scratch_.data(), length, header.csum_start, header.csum_offset)) {
       ++q.counters.drop_bad_header;
       return Delivery::kDropped;
     }
     finished = {scratch_.data(), length};
-    frame = {.slices = &finished, .count = 1, .length = length, .checksum_valid = true};
+    frame = {.slices = &finished, .count = 1, .length = length, .checksum_valid = valid};
   }
   if (link_ == nullptr) {
     ++q.counters.drop_no_carrier;

@@ -4,8 +4,10 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 
 #include "core/engine.h"
 #include "core/link.h"
@@ -29,7 +31,7 @@ std::shared_ptr<Replay> Replay::create(std::vector<std::byte> bytes, std::vector
   for (const uint32_t length : lengths) {
     if (length < 14 || length > kMaxFrame)
       error = "a frame of " + std::to_string(length) + " bytes: must be from 14 to " + std::to_string(kMaxFrame);
-    else if (options.stamp && length < kMinStamped)
+    else if (options.stamp != ReplayOptions::Stamp::kNone && length < kMinStamped)
       error = "a frame of " + std::to_string(length) + " bytes is too short for a stamp: at least " +
               std::to_string(kMinStamped);
     replay->offsets_.push_back(offset);
@@ -55,6 +57,10 @@ std::shared_ptr<Replay> Replay::create(std::vector<std::byte> bytes, std::vector
 
 std::shared_ptr<Replay> Replay::open(const std::string& path, const ReplayOptions& options, uint32_t& cut,
                                      std::string& error) {
+  if (std::error_code ignored; std::filesystem::is_directory(path, ignored)) {
+    error = path + ": " + std::strerror(EISDIR);
+    return nullptr;
+  }
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   if (!in) {
     error = path + ": " + std::strerror(errno);
@@ -130,7 +136,10 @@ uint32_t Replay::poll(TimeNs now, uint32_t budget) {
     const TimeNs at = due(sent_ + refused_);
     if (at > now) break;
     const Slice whole = {bytes_.data() + offsets_[at_], lengths_[at_]};
-    if (options_.stamp) std::memcpy(whole.data + whole.length - kStampBytes, &at, kStampBytes);
+    if (options_.stamp != ReplayOptions::Stamp::kNone) {
+      const TimeNs stamp = options_.stamp == ReplayOptions::Stamp::kDue ? at : engine_->now();
+      std::memcpy(whole.data + whole.length - kStampBytes, &stamp, kStampBytes);
+    }
     const Delivery outcome =
         link_->send(side_, {.slices = &whole, .count = 1, .length = whole.length}, now);
     if (outcome == Delivery::kBusy) {
@@ -153,7 +162,7 @@ Delivery Replay::deliver(const Frame& frame, TimeNs /*now*/, bool /*may_wait*/) 
   frame.copy(0, wire_.data(), frame.length);  // as a card reads what it sends
   ++returned_;
   returned_bytes_ += frame.length;
-  if (options_.stamp && frame.length >= kMinStamped) {
+  if (options_.stamp != ReplayOptions::Stamp::kNone && frame.length >= kMinStamped) {
     TimeNs at = 0;
     std::memcpy(&at, wire_.data() + frame.length - kStampBytes, kStampBytes);
     // The time of the turn is too coarse: it stood still for all of this batch.

@@ -1,7 +1,7 @@
 // A backend that sends recorded or made frames over a link, at their own times, at a rate or as fast as the receiver
 // takes them; and counts what comes back. Without frames it is a sink.
 //
-// With `stamp`, each frame carries in its last 8 bytes the time at which it was due to be sent, and a frame that comes
+// With a stamp, each frame carries in its last 8 bytes the time at which it was due to be sent, and a frame that comes
 // back gives a latency from that time: a late send counts as latency, so nothing is omitted (coordinated omission).
 #pragma once
 
@@ -21,7 +21,9 @@ struct ReplayOptions {
   double speed = 1;              // kOriginal: 2 plays twice as fast
   double frames_per_second = 0;  // kRate
   uint64_t limit = 0;            // frames to send, from the start again as often as needed; 0: each once
-  bool stamp = false;
+  // kDue: for latencies that omit nothing; kSent: for those that leave out how late the sender was.
+  enum class Stamp : uint8_t { kNone, kDue, kSent };
+  Stamp stamp = Stamp::kNone;
   uint32_t latencies = 0;  // how many to keep
 };
 

@@ -1,6 +1,6 @@
-// A NIC for another worker or process: it connects to a Unix socket, gets the descriptors of the region, the interrupt
-// page, the interrupt and the doorbell by SCM_RIGHTS, and reads and writes the registers by messages. Its end of the
-// connection is its life: when it goes, the NIC is reset and waits for the next.
+// A NIC for another worker or process: it connects to a Unix socket, gets the descriptors of the region, the
+// interrupt page, the interrupt and the doorbell by SCM_RIGHTS, and reads and writes the registers by
+// messages. Its end of the connection is its life: when it goes, the NIC is reset and waits for the next.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace ringcube {
 inline constexpr uint32_t kShareMagic = 0x31434e52;  // "RNC1"
 struct ShareHello {
   uint32_t magic;
-  uint32_t vectors;
+  uint32_t vectors;  // 0, and no descriptors: somebody else drives this NIC
 };
 enum class ShareOp : uint32_t { kRead = 0, kWrite = 1 };
 struct ShareRequest {
@@ -29,7 +29,8 @@ struct ShareRequest {
 class Share final : public FdWatcher {
  public:
   static std::shared_ptr<Share> create(std::shared_ptr<Engine> engine, std::shared_ptr<Nic> nic,
-                                       std::shared_ptr<Region> region, const std::string& path, std::string& error);
+                                       std::shared_ptr<Region> region, const std::string& path,
+                                       std::string& error);
   ~Share() override;
   void close();
   void readable(int fd) override;
@@ -39,6 +40,7 @@ class Share final : public FdWatcher {
  private:
   Share() = default;
   void greet();
+  bool client_gone() const;
   void drop_client();
   void serve();
 
@@ -58,7 +60,8 @@ class Attachment {
   static constexpr int kTimeoutMs = 5000;
   static std::unique_ptr<Attachment> connect(const std::string& path, std::string& error);
   ~Attachment();
-  // False with an error when the owner is gone.
+  // False with an error when the owner is gone, or did not answer: the connection is then given up. Without
+  // one the NIC is as reset as it can be, so resetting it succeeds.
   bool read(uint32_t offset, uint32_t& value, std::string& error);
   bool write(uint32_t offset, uint32_t value, std::string& error);
   void kick() const;

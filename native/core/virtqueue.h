@@ -70,8 +70,12 @@ class Virtqueue {
     if (next_avail_ == avail_idx_ && !fetch_avail()) return false;
     return walk(chain);
   }
-  // Is there a chain to pop?
-  bool available() { return next_avail_ != avail_idx_ || fetch_avail(); }
+  // How far the driver has offered chains by now (modulo 2^16), as far as is known without and with a look.
+  uint16_t offered_known() const { return avail_idx_; }
+  uint16_t offered() {
+    fetch_avail();
+    return avail_idx_;
+  }
   // Gives a chain back, with the bytes that were written to it.
   void push(uint16_t head, uint32_t written) {
     used_ring_[used_ & mask_] = {head, written};
@@ -93,8 +97,9 @@ class Virtqueue {
   bool publish();
   bool unpublished() const { return published_ != used_; }
 
-  // Asks the driver for a doorbell at its next chain. False, and asks for none, if chains already wait.
-  bool enable_notifications();
+  // Asks the driver for a doorbell at its next chain. False, and asks for none, if chains already wait: any, or with
+  // `beyond_known` such as we have not seen yet, because those that we have do not do.
+  bool enable_notifications(bool beyond_known = false);
   void disable_notifications();
   bool notifications_enabled() const { return notifications_; }
 
@@ -107,6 +112,7 @@ class Virtqueue {
  private:
   bool fetch_avail();
   bool walk(Chain& chain);
+  void prefetch_ahead() const;
   bool append(Chain& chain, uint64_t addr, uint32_t len, uint16_t flags);
   std::atomic_ref<uint16_t> word(std::byte* base, size_t offset) const {
     return std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(base + offset));

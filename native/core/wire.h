@@ -66,6 +66,8 @@ class Pollable {
   virtual TimeNs next_due() const { return kNever; }
   // A doorbell rang for it: whoever waits for it to make room should be polled too.
   virtual void wake_neighbours() {}
+  // Into the engine's polling set, if it has an engine.
+  void activate();
 
  protected:
   Engine* engine_ = nullptr;

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -126,6 +128,7 @@ class Ring {
   std::atomic_ref<uint16_t> avail_event() const { return word(used_ + kUsedRing + size_t{8} * size_); }
   uint16_t taken() const { return taken_; }
   uint16_t added() const { return added_; }
+  uint16_t shown() const { return asked_; }  // of those added, by publish()
   // Makes every index look as after `at` chains: to test what happens where they wrap. Of a clear ring only.
   void start_at(uint16_t at) { added_ = asked_ = taken_ = at; }
 
@@ -314,7 +317,7 @@ inline constexpr uint64_t kBaseFeatures = feature(kFeatureVersion1);
 class Driver {
  public:
   // A driver with a region of its own, which the NIC's queues see at `iova`.
-  Driver(std::shared_ptr<Engine> engine, std::shared_ptr<Nic> nic, size_t bytes = size_t{1} << 20, uint64_t iova = 0)
+  Driver(std::shared_ptr<Engine> engine, std::shared_ptr<Nic> nic, size_t bytes = size_t{16} << 20, uint64_t iova = 0)
       : engine_(std::move(engine)), nic_(std::move(nic)), iova_(iova), next_(iova) {
     std::string error;
     region_ = Region::create(bytes, error);
@@ -435,6 +438,14 @@ class Driver {
     }
     pieces.push_back(left);
     return ring(index).add(cut(addr, pieces, false), token, shape);
+  }
+  // Offers a buffer for receiving, new memory, in pieces of these lengths.
+  uint64_t post(uint16_t index, const std::vector<uint32_t>& lengths, Shape shape = Shape::kDirect) {
+    size_t total = 0;
+    for (const uint32_t n : lengths) total += n;
+    const uint64_t addr = alloc(total);
+    must(ring(index).add(cut(addr, lengths, true), addr, shape) >= 0, "no room for a receive buffer");
+    return addr;
   }
   // Reaps one frame, over as many buffers as it has. False if there is none.
   bool receive(uint16_t index, Received& out) {
@@ -561,13 +572,14 @@ class WireEnd final : public Endpoint {
 
 // Bytes that tell where they belong, behind an Ethernet header to `to` (of an EtherType for experiments, RFC 9542).
 inline Bytes make_frame(uint64_t id, uint32_t length, std::array<uint8_t, 6> to = {0x02, 0, 0, 0, 0, 1}) {
-  Bytes frame(length);
+  Bytes frame(std::max<uint32_t>(length, 14));
   SplitMix random(id ^ 0x6672616d65);
   for (std::byte& b : frame) b = static_cast<std::byte>(random.next());
   std::memcpy(frame.data(), to.data(), 6);
   frame[6] = std::byte{0x02};
   frame[12] = std::byte{0x88};
   frame[13] = std::byte{0xb5};
+  frame.resize(length);
   return frame;
 }
 
@@ -601,7 +613,7 @@ struct Bench {
   std::shared_ptr<Link> link;
   Driver driver;
 
-  explicit Bench(const NicOptions& options = {}, const WireOptions& wire_options = {}, size_t bytes = size_t{1} << 20,
+  explicit Bench(const NicOptions& options = {}, const WireOptions& wire_options = {}, size_t bytes = size_t{16} << 20,
                  uint64_t iova = 0, uint64_t seed = 1)
       : nic(make_nic(*engine, options)), driver(engine, nic, bytes, iova) {
     const Engine::Guard guard(*engine);

@@ -641,6 +641,32 @@ TEST(with_event_idx_the_device_asks_by_avail_event_and_its_flags_stay_0_s2_7_10_
   }
 }
 
+// A receiver whose frame needs more chains than there are: those do not count, only what comes beyond them.
+TEST(the_device_may_ask_for_doorbells_beyond_the_chains_it_has_seen) {
+  for (const uint64_t f : {uint64_t{0}, feature(kFeatureEventIdx)}) {
+    Queue q(8, f);
+    q.offer();
+    q.offer();
+    q.ring.publish();
+    Chain chain;
+    REQUIRE(q.device.pop(chain));
+    q.device.rewind(1, 0);
+    CHECK_EQ(q.device.offered_known(), 2);
+    CHECK(!q.device.enable_notifications());
+    CHECK(q.device.enable_notifications(true));
+    q.offer();
+    CHECK(q.ring.publish());  // so it rings for the third
+    CHECK_EQ(q.device.offered_known(), 2);
+    CHECK_EQ(q.device.offered(), 3);
+    q.offer();
+    q.ring.publish();
+    CHECK(!q.device.enable_notifications(true));  // and does not sleep over the fourth
+    CHECK(q.device.enable_notifications(true));
+    for (int i = 0; i < 4; ++i) REQUIRE(q.device.pop(chain));
+    CHECK(q.device.enable_notifications());
+  }
+}
+
 TEST(asking_for_doorbells_sees_a_broken_avail_index) {
   Queue q(8, feature(kFeatureEventIdx));
   q.ring.avail_idx().store(100);

@@ -115,14 +115,27 @@ export interface NativeEnd {
   native: NativeNic | NativeReplay;
 }
 
-export interface NativeRingForward {
+interface NativeRingForward {
   run(frames: number, batch: number, timeoutNs: number): number;
   prefilled(rounds: number, batch: number): [frames: number, ns: number];
+}
+
+interface NativeUdpLoad {
+  readonly returned: number;
+  stop(): void;
+}
+
+interface NativeUdpForwarder {
+  readonly port: number;
+  run(timeoutNs: number): [datagrams: number, ns: number];
 }
 
 /** What the benches measure against (native/bench). */
 export interface NativeBench {
   RingForward: new (nic: NativeNic, region: NativeRegion, setup: Record<string, number>) => NativeRingForward;
+  UdpLoad: new (options: Record<string, number | boolean>) => NativeUdpLoad;
+  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean) => NativeUdpForwarder;
+  eventfdWakeup(outNs: Float64Array, pauseNs: number, writerCpu: number, sleeperCpu: number): void;
   /** Pins this thread to a CPU, -1: to all. */
   pin(cpu: number): boolean;
   nothing(): void;
@@ -154,7 +167,7 @@ function load(): Addon {
   } catch (error) {
     throw new RingcubeError(
       'ERR_UNSUPPORTED',
-      `the addon can't be loaded (${String((error as Error).message).split('\n')[0]}); build it with: npm run build`,
+      `the addon can't be loaded (${(error as Error).message.split('\n')[0]}); build it with: npm run build`,
     );
   }
 }

@@ -16,23 +16,23 @@ export class FrameBatch {
   /** Of the buffer, for FramePool.put or TxQueue.send. */
   readonly handle: Int32Array;
   /** Of the first byte of the frame, in the region. */
-  readonly offset: Uint32Array;
+  readonly offset: Int32Array;
   /** Bytes of the frame in this buffer, without virtio_net_hdr. */
-  readonly length: Uint32Array;
+  readonly length: Int32Array;
   readonly flags: Uint8Array;
   /** Of queues that split frames: the payload behind the headers; handle -1 where there is none. */
   readonly payloadHandle: Int32Array;
-  readonly payloadOffset: Uint32Array;
-  readonly payloadLength: Uint32Array;
+  readonly payloadOffset: Int32Array;
+  readonly payloadLength: Int32Array;
 
   constructor(capacity = 256) {
     this.capacity = capacity;
     this.handle = new Int32Array(capacity);
-    this.offset = new Uint32Array(capacity);
-    this.length = new Uint32Array(capacity);
+    this.offset = new Int32Array(capacity);
+    this.length = new Int32Array(capacity);
     this.flags = new Uint8Array(capacity);
     this.payloadHandle = new Int32Array(capacity).fill(-1);
-    this.payloadOffset = new Uint32Array(capacity);
-    this.payloadLength = new Uint32Array(capacity);
+    this.payloadOffset = new Int32Array(capacity);
+    this.payloadLength = new Int32Array(capacity);
   }
 }

@@ -1,6 +1,6 @@
 import { RealClock, RingcubeError } from '../base/index.js';
 import { type Device } from './device.js';
-import { Ctrl } from './layout.js';
+import { Ctrl, Desc } from './layout.js';
 import { type Virtqueue } from './virtqueue.js';
 
 const MAX_REQUEST_BYTES = 1024;
@@ -10,6 +10,8 @@ const PATIENCE_US = 2e6;
 export class ControlQueue {
   readonly #request: number;
   readonly #answer: number;
+  readonly #handle = new Int32Array(1);
+  readonly #length = new Int32Array(1);
   readonly #clock = new RealClock();
 
   constructor(
@@ -27,19 +29,19 @@ export class ControlQueue {
   send(commandClass: number, command: number, data: Uint8Array, what: string): void {
     const { ring, device } = this;
     if (data.length + 2 > MAX_REQUEST_BYTES) throw new RingcubeError('ERR_OUT_OF_RANGE', `${what}: over ${MAX_REQUEST_BYTES - 2} bytes`);
+    ring.used(); // throws if the queue is broken: nothing is put on it then
     device.memory.u8[this.#request] = commandClass;
     device.memory.u8[this.#request + 1] = command;
     device.memory.u8.set(data, this.#request + 2);
     device.memory.u8[this.#answer] = Ctrl.Err;
-    ring.offerRequest(this.#request, data.length + 2, this.#answer, 1);
+    ring.offerTwo(this.#request, data.length + 2, 0, 0, this.#answer, 1, Desc.Write, 0);
     if (ring.publish()) device.native.kick(this.index);
     const giveUpUs = this.#clock.nowUs() + PATIENCE_US;
     while (ring.used() === 0) {
       if (this.#clock.nowUs() > giveUpUs) ring.fail(`no answer to ${what}`);
       device.relax();
     }
-    ring.release(ring.usedHead(0));
-    ring.take(1);
+    ring.takeWrittenTwo(1, this.#handle, this.#handle, this.#length, 1);
     if (device.memory.u8[this.#answer] !== Ctrl.Ok) throw new RingcubeError('ERR_INVALID_ARGUMENT', `the device refuses ${what}`);
   }
 }

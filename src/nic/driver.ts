@@ -1,7 +1,7 @@
 import { RingcubeError, invalid } from '../base/index.js';
 import { FrameBatch } from './batch.js';
 import { ControlQueue } from './control-queue.js';
-import { type Device, FEATURE_NAMES, type FeatureName, Features } from './device.js';
+import { type Device, FEATURE_NAMES, type FeatureName, Features, readConfig, readOffered } from './device.js';
 import {
   Ctrl,
   DeviceIdNet,
@@ -15,7 +15,7 @@ import {
   VirtioNetConfig,
 } from './layout.js';
 import { parseMac } from './nic.js';
-import { FramePool, MAX_POOLS } from './pool.js';
+import { FramePool, MAX_POOLS, poolOf } from './pool.js';
 import { MergeableRxQueue, RxQueue, SplitRxQueue } from './rx-queue.js';
 import { TxQueue } from './tx-queue.js';
 import { Virtqueue } from './virtqueue.js';
@@ -33,7 +33,7 @@ export interface DriverHandler {
 export interface DeviceEvent {
   linkUp: boolean;
   needsReset: boolean;
-  /** Queues that the device has stopped; resetPair() brings them back. */
+  /** Queues that the device has stopped, or on which it broke the protocol; resetPair() brings them back. */
   stopped: number[];
 }
 
@@ -44,8 +44,10 @@ export interface DriverOptions {
   queueSize?: number;
   /** Bytes a receive buffer holds behind its header; default: a whole frame, of the MTU. */
   frameBytes?: number;
-  /** Buffers of the common pool; default: enough for all rings. */
+  /** Buffers of the common pool; default: enough for all rings, and one ring's worth to hold besides. */
   buffers?: number;
+  /** Id of the common pool, where frames of several drivers meet on one transmit queue; default 0. */
+  poolId?: number;
   /** Features to accept, of those offered; default: all but checksum offload on receive and mergeable buffers. */
   features?: readonly FeatureName[];
   /** Takes all frames, whatever their address; default false. */
@@ -81,7 +83,6 @@ const DEFAULT_FEATURES = FEATURE_NAMES.filter((name) => !['GuestCsum', 'CtrlGues
 export class NicDriver {
   readonly device: Device;
   readonly features: Features;
-  readonly mac: string;
   readonly mtu: number;
   readonly pairs: readonly QueuePair[];
   /** The common pool: what RxQueues post, and room for own frames. */
@@ -89,6 +90,7 @@ export class NicDriver {
   readonly control: ControlQueue | undefined;
   private readonly pools: (FramePool | undefined)[];
   private readonly handler: DriverHandler;
+  private address: string;
   private readonly page: Int32Array;
   private mode: ServiceMode | undefined;
   private budget = 64;
@@ -102,6 +104,9 @@ export class NicDriver {
   constructor(device: Device, options: DriverOptions = {}) {
     this.device = device;
     this.handler = options.handler ?? {};
+    for (const name of options.features ?? []) {
+      if (!FEATURE_NAMES.includes(name)) throw invalid('features', name, `one of ${FEATURE_NAMES.join(', ')}`);
+    }
     const { native, memory } = device;
     if (native.read(Reg.MagicValue) !== MagicValue || native.read(Reg.DeviceId) !== DeviceIdNet) {
       throw new RingcubeError('ERR_DEVICE', 'this is not a virtio network device');
@@ -111,26 +116,26 @@ export class NicDriver {
     native.write(Reg.Status, Status.Acknowledge);
     native.write(Reg.Status, Status.Acknowledge | Status.Driver);
     const queuePairs = options.queuePairs ?? 1;
-    const offered = this.offered();
+    const offered = readOffered(native);
     const wanted = Features.of(...(options.features ?? DEFAULT_FEATURES), 'Version1');
     this.features = offered.and(wanted);
     if (!this.features.has('Version1')) throw new RingcubeError('ERR_DEVICE', 'the device is older than virtio 1.0');
     for (let i = 0; i < 2; i++) {
       native.write(Reg.DriverFeaturesSel, i);
-      native.write(Reg.DriverFeatures, this.features.words[i]!);
+      native.write(Reg.DriverFeatures, this.features.words[i]);
     }
     native.write(Reg.Status, Status.Acknowledge | Status.Driver | Status.FeaturesOk);
     if ((native.read(Reg.Status) & Status.FeaturesOk) === 0) {
       native.write(Reg.Status, Status.Failed);
       throw new RingcubeError('ERR_DEVICE', `the device refuses the features ${this.features.names().join(', ')}`);
     }
-    const config = this.readConfig();
+    const config = readConfig(native);
     const most = this.features.has('Mq') ? config.getUint16(VirtioNetConfig.max_virtqueue_pairs, true) : 1;
     if (!Number.isInteger(queuePairs) || queuePairs < 1 || queuePairs > most) {
       throw invalid('queuePairs', queuePairs, `from 1 to ${most}, which is what the device has`);
     }
     this.mtu = this.features.has('Mtu') ? config.getUint16(VirtioNetConfig.mtu, true) : 1500;
-    this.mac = Array.from({ length: 6 }, (_, i) => config.getUint8(i).toString(16).padStart(2, '0')).join(':');
+    this.address = Array.from({ length: 6 }, (_, i) => config.getUint8(i).toString(16).padStart(2, '0')).join(':');
 
     const size = options.queueSize ?? Math.min(256, this.maximumSize(0));
     if (!Number.isInteger(size) || size < 2 || (size & (size - 1)) !== 0 || size > QueueSizeMax) {
@@ -148,20 +153,30 @@ export class NicDriver {
     this.control = this.features.has('CtrlVq')
       ? new ControlQueue(ring(controlIndex), device, controlIndex)
       : undefined;
+    this.control?.ring.disableInterrupts();
 
-    const frameBytes = options.frameBytes ?? this.mtu + 18;
-    this.pool = new FramePool(memory, { count: options.buffers ?? 2 * size * queuePairs, frameBytes });
+    const { frameBytes = this.mtu + 18, buffers = (2 * queuePairs + 1) * size, poolId = 0, split: splits = {} } = options;
+    if (!Number.isInteger(buffers) || buffers < 1 || buffers > 2 ** 24) throw invalid('buffers', buffers, 'from 1 to 2^24');
+    this.pool = new FramePool(memory, { count: buffers, frameBytes, id: poolId });
     this.pools = new Array<FramePool | undefined>(MAX_POOLS).fill(undefined);
-    this.pools[0] = this.pool;
-    for (const { payloads } of Object.values(options.split ?? {})) this.addPool(payloads);
+    this.addPool(this.pool);
+    for (const [index, { headerBytes, payloads }] of Object.entries(splits)) {
+      if (!(Number(index) < queuePairs)) throw invalid('split', index, `a pair of this driver, from 0 to ${queuePairs - 1}`);
+      if (!Number.isInteger(headerBytes) || headerBytes < 14 || headerBytes > frameBytes) {
+        throw invalid('headerBytes', headerBytes, `a whole number from 14 to ${frameBytes}, the frameBytes of the common pool`);
+      }
+      if (this.features.has('MrgRxbuf')) throw invalid('features', 'MrgRxbuf', 'left out where a pair splits its frames');
+      this.addPool(payloads);
+    }
+    const checksums = this.features.has('GuestCsum');
     this.pairs = Array.from({ length: queuePairs }, (_, i) => {
-      const split = options.split?.[i];
-      const receive = rings[2 * i]!;
+      const split = splits[i];
+      const receive = rings[2 * i];
       const rx =
-        split !== undefined ? new SplitRxQueue(receive, this.pool, split.headerBytes, split.payloads)
-        : this.features.has('MrgRxbuf') ? new MergeableRxQueue(receive, this.pool)
-        : new RxQueue(receive, this.pool);
-      return new QueuePair(i, rx, new TxQueue(rings[2 * i + 1]!, this.pools), new FrameBatch(Math.min(size, 1024)));
+        split !== undefined ? new SplitRxQueue(receive, this.pool, checksums, split.headerBytes, split.payloads)
+        : this.features.has('MrgRxbuf') ? new MergeableRxQueue(receive, this.pool, checksums)
+        : new RxQueue(receive, this.pool, checksums);
+      return new QueuePair(i, rx, new TxQueue(rings[2 * i + 1], this.pools), new FrameBatch(Math.min(size, 1024)));
     });
     this.page = new Int32Array(native.interruptPage);
     native.write(Reg.Status, Status.Acknowledge | Status.Driver | Status.FeaturesOk | Status.DriverOk);
@@ -179,13 +194,14 @@ export class NicDriver {
   /** One look at every pair: takes at most `budget` frames of each to the handler. Returns how many. */
   poll(budget: number = this.budget): number {
     let frames = 0;
-    for (let i = 0; i < this.pairs.length; i++) frames += this.serve(this.pairs[i]!, budget);
+    for (let i = 0; i < this.pairs.length; i++) frames += this.serve(this.pairs[i], budget);
     return frames;
   }
 
-  /** Shows the device what was put on a pair's transmit queue. */
+  /** Shows the device what was put on a pair's transmit queue. What came short of room is told when there is some. */
   publish(pair: QueuePair): void {
     if (pair.tx.publish()) this.device.native.kick(2 * pair.index + 1);
+    if (pair.tx.stalled && this.mode !== undefined && !pair.polling && this.awake(pair)) this.beginPolling(pair);
   }
 
   /** Posts empty receive buffers. */
@@ -211,8 +227,7 @@ export class NicDriver {
     this.budget = budget;
     this.device.native.watch(this.onInterrupt);
     for (const pair of this.pairs) {
-      if (mode === 'poll') this.beginPolling(pair);
-      else if (pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+      if (mode === 'poll' || this.awake(pair)) this.beginPolling(pair);
     }
   }
 
@@ -232,21 +247,15 @@ export class NicDriver {
         bits &= ~(1 << bit);
         const vector = 32 * word + bit;
         if (vector === VectorConfig) this.onChange();
-        else if (vector < this.pairs.length) this.onPair(this.pairs[vector]!);
+        else if (vector < this.pairs.length) this.onPair(this.pairs[vector]);
       }
     }
   };
 
   private onPair(pair: QueuePair): void {
     if (pair.polling) return;
-    if (this.mode === 'adaptive') {
-      pair.rx.ring.disableInterrupts();
-      if (this.serve(pair, this.budget) === this.budget || pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
-      return;
-    }
-    this.serve(pair, this.budget);
-    // What came in meanwhile raises no interrupt of its own (§2.7.7.1).
-    if (pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+    if (this.mode === 'adaptive') pair.rx.ring.disableInterrupts();
+    this.turn(pair);
   }
 
   private beginPolling(pair: QueuePair): void {
@@ -258,32 +267,60 @@ export class NicDriver {
 
   private readonly pollTurn = (): void => {
     this.polling = false;
-    if (this.closed) return;
-    let again = false;
-    for (const pair of this.pairs) {
-      if (!pair.polling) continue;
-      const frames = this.serve(pair, this.budget);
-      if (this.mode === 'poll' || frames === this.budget || pair.rx.ring.enableInterrupts()) again = true;
-      else pair.polling = false;
-      if (this.closed) return;
-    }
-    if (again && !this.polling) {
-      this.polling = true;
-      setImmediate(this.pollTurn);
-    }
+    for (const pair of this.pairs) if (pair.polling && !this.closed) this.turn(pair);
   };
 
+  private turn(pair: QueuePair): void {
+    pair.polling = true;
+    let again = true; // also where a handler throws
+    try {
+      again = this.serve(pair, this.budget) === this.budget || this.mode === 'poll' || this.awake(pair);
+    } catch (error) {
+      if (this.handler.changed === undefined || (pair.rx.ring.fault === '' && pair.tx.ring.fault === '')) throw error;
+      again = false;
+      this.onChange();
+    } finally {
+      pair.polling = false;
+      if (again && !this.closed) this.beginPolling(pair);
+    }
+  }
+
+  /**
+   * Asks for the next interrupt. True, and asks for none, if there is work already: what came in meanwhile raises no
+   * interrupt of its own (§2.7.7.1).
+   */
+  private awake(pair: QueuePair): boolean {
+    const { rx, tx } = pair;
+    // Sent buffers are waited for by those who came short of room, and where there is nothing left to receive into.
+    const waits = tx.stalled || rx.ring.outstanding === 0;
+    if (!rx.ring.enableInterrupts() && !(waits && tx.ring.enableInterrupts())) return false;
+    rx.ring.disableInterrupts();
+    tx.ring.disableInterrupts();
+    return true;
+  }
+
   private serve(pair: QueuePair, budget: number): number {
-    const stalled = pair.tx.stalled;
-    if (pair.tx.reclaim() > 0 && stalled) this.handler.writable?.(pair);
-    this.refill(pair);
-    const n = pair.rx.receive(pair.batch, budget);
+    const { rx, tx, batch } = pair;
+    const { stalled } = tx;
+    if (tx.reclaim() > 0 && stalled) {
+      tx.ring.disableInterrupts();
+      this.handler.writable?.(pair);
+    }
+    const n = rx.receive(batch, budget);
     if (n > 0) {
-      this.handler.frames?.(pair.batch, pair);
+      if (this.handler.frames === undefined) this.discard(batch);
+      else this.handler.frames(batch, pair);
       this.publish(pair);
     }
-    if (pair.tx.stalled && pair.tx.ring.enableInterrupts() && pair.tx.reclaim() > 0) this.handler.writable?.(pair);
+    // Last, so that a queue that was emptied at one go is not left without buffers, and so without interrupts.
+    this.refill(pair);
     return n;
+  }
+
+  private discard(batch: FrameBatch): void {
+    for (let i = 0; i < batch.count; i++) {
+      for (const handle of [batch.handle[i], batch.payloadHandle[i]]) if (handle !== -1) this.pools[poolOf(handle)]!.put(handle);
+    }
   }
 
   // --- the slow path ---
@@ -300,6 +337,7 @@ export class NicDriver {
 
   setMac(mac: string): void {
     this.command(Ctrl.Mac, Ctrl.MacAddrSet, parseMac(mac), `the address ${mac}`);
+    this.address = mac.toLowerCase();
   }
 
   /** Whether the device checks transport checksums (FrameFlag.ChecksumValid); needs CtrlGuestOffloads. */
@@ -321,6 +359,7 @@ export class NicDriver {
   /** Resets both queues of a pair (VIRTIO_F_RING_RESET, §2.6.1); what they held goes back to the pools. */
   resetPair(pair: QueuePair): void {
     if (!this.features.has('RingReset')) throw new RingcubeError('ERR_UNSUPPORTED', 'the device can not reset single queues');
+    const { stalled } = pair.tx;
     for (const [index, queue] of [[2 * pair.index, pair.rx], [2 * pair.index + 1, pair.tx]] as const) {
       this.device.native.write(Reg.QueueSel, index);
       this.device.native.write(Reg.QueueReset, 1);
@@ -330,12 +369,18 @@ export class NicDriver {
       queue.ring.disableInterrupts();
     }
     this.refill(pair);
-    if (this.mode !== undefined && !pair.polling && pair.rx.ring.enableInterrupts()) this.beginPolling(pair);
+    if (this.mode !== undefined && !pair.polling && (this.mode === 'poll' || this.awake(pair))) this.beginPolling(pair);
+    if (stalled) this.handler.writable?.(pair);
+  }
+
+  /** The card's address, as 02:00:00:00:00:01. */
+  get mac(): string {
+    return this.address;
   }
 
   /** Whether the wire is plugged in. */
   get linkUp(): boolean {
-    return !this.features.has('Status') || (this.readConfig().getUint16(VirtioNetConfig.status, true) & 1) !== 0;
+    return !this.features.has('Status') || (readConfig(this.device.native).getUint16(VirtioNetConfig.status, true) & 1) !== 0;
   }
 
   /** Resets the device and stops serving it. Buffers still on its rings are gone with it. */
@@ -350,21 +395,14 @@ export class NicDriver {
   private onChange(): void {
     const { native } = this.device;
     const stopped: number[] = [];
-    for (let index = 0; index < 2 * this.pairs.length; index++) {
-      native.write(Reg.QueueSel, index);
-      if (native.read(Reg.QueueReady) === 0) stopped.push(index);
+    for (const { index, rx, tx } of this.pairs) {
+      for (const [queue, { ring }] of [[2 * index, rx], [2 * index + 1, tx]] as const) {
+        native.write(Reg.QueueSel, queue);
+        if (native.read(Reg.QueueReady) === 0 || ring.fault !== '') stopped.push(queue);
+      }
     }
     const needsReset = (native.read(Reg.Status) & Status.NeedsReset) !== 0;
     this.handler.changed?.({ linkUp: this.linkUp, needsReset, stopped });
-  }
-
-  private offered(): Features {
-    const { native } = this.device;
-    const words = [0, 1].map((i) => {
-      native.write(Reg.DeviceFeaturesSel, i);
-      return native.read(Reg.DeviceFeatures);
-    });
-    return new Features(words[0], words[1]);
   }
 
   private maximumSize(index: number): number {
@@ -385,18 +423,6 @@ export class NicDriver {
     native.write(Reg.QueueDeviceHigh, 0);
     native.write(Reg.QueueReady, 1);
     if (native.read(Reg.QueueReady) === 0) throw new RingcubeError('ERR_DEVICE', `the device refuses queue ${index}`);
-  }
-
-  private readConfig(): DataView {
-    const { native } = this.device;
-    const config = new DataView(new ArrayBuffer(VirtioNetConfig.size));
-    // §2.5.1: fields may change while we read them, unless the generation says that none did.
-    for (let tries = 0; tries < 8; tries++) {
-      const before = native.read(Reg.ConfigGeneration);
-      for (let at = 0; at < VirtioNetConfig.size; at += 4) config.setUint32(at, native.read(Reg.Config + at), true);
-      if (native.read(Reg.ConfigGeneration) === before) break;
-    }
-    return config;
   }
 }
 

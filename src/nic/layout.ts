@@ -27,7 +27,7 @@ export const VirtioNetHdr = {
   csum_offset: 8,
   num_buffers: 10,
 } as const;
-export const Hdr = { NeedsCsum: 1, DataValid: 2 } as const;
+export const Hdr = { NeedsCsum: 1, DataValid: 2, GsoNone: 0 } as const;
 
 export const VirtioNetConfig = { size: 12, mac: 0, status: 6, max_virtqueue_pairs: 8, mtu: 10 } as const;
 export const Net = { LinkUp: 1 } as const;

@@ -1,4 +1,4 @@
-import { invalid } from '../base/index.js';
+import { RingcubeError, invalid } from '../base/index.js';
 import { type NativeEnd, type NativeLink, type WireCounters, addon, native } from './addon.js';
 import { type Engine } from './engine.js';
 import { Nic } from './nic.js';
@@ -34,8 +34,9 @@ export interface LinkOptions extends WireOptions {
 }
 
 const PROBABILITIES = ['loss', 'duplicate', 'corrupt', 'reorder'] as const;
-const AMOUNTS = ['rateBps', 'burstBytes', 'delayUs', 'jitterUs', 'reorderUs', 'queueFrames'] as const;
-const KNOWN: ReadonlySet<string> = new Set([...PROBABILITIES, ...AMOUNTS, 'pause']);
+const AMOUNTS = ['rateBps', 'delayUs', 'jitterUs', 'reorderUs'] as const;
+const COUNTS = ['burstBytes', 'queueFrames'] as const;
+const KNOWN: ReadonlySet<string> = new Set([...PROBABILITIES, ...AMOUNTS, ...COUNTS, 'pause']);
 
 function checked(options: WireOptions): WireOptions {
   for (const name of Object.keys(options)) {
@@ -47,8 +48,14 @@ function checked(options: WireOptions): WireOptions {
   }
   for (const name of AMOUNTS) {
     const value = options[name] ?? 0;
-    if (!(value >= 0 && value <= 1e12)) throw invalid(name, value, 'a number from 0 on');
+    if (!(value >= 0 && value <= 1e12)) throw invalid(name, value, 'a number from 0 to 1e12');
   }
+  for (const name of COUNTS) {
+    const value = options[name] ?? 0;
+    if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) throw invalid(name, value, 'a whole number from 0 to 2^32 - 1');
+  }
+  const { rateBps = 0 } = options;
+  if (rateBps > 0 && rateBps < 1) throw invalid('rateBps', rateBps, '0 for an infinite rate, or at least 1');
   if ((options.reorder ?? 0) > 0 && !((options.reorderUs ?? 0) > 0)) {
     throw invalid('reorderUs', options.reorderUs, 'above 0 where reorder is: by how much a frame is held back');
   }
@@ -68,6 +75,9 @@ export class Link {
   constructor(engine: Engine, a: Nic | Replay, b: Nic | Replay, options: LinkOptions = {}) {
     const { back = {}, seed = 1, ...forth } = options;
     if (!Number.isSafeInteger(seed) || seed < 0) throw invalid('seed', seed, 'a whole number from 0 to 2^53 - 1');
+    if (a.engine !== engine || b.engine !== engine) {
+      throw new RingcubeError('ERR_INVALID_ARGUMENT', 'both ends of a link must be on its engine');
+    }
     const aToB = checked(forth);
     const bToA = checked({ ...forth, ...back });
     this.ends = [a, b];

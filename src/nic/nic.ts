@@ -31,7 +31,7 @@ export interface FlowRule {
   sourcePort?: number;
 }
 
-export type AccessName = 'read' | 'write' | 'both';
+type AccessName = 'read' | 'write' | 'both';
 const ACCESS: Record<AccessName, number> = { read: 1, write: 2, both: 3 };
 
 export interface DmaMapping {
@@ -54,7 +54,7 @@ export function parseMac(text: string): Uint8Array {
 }
 
 /** 4 bytes of an IPv4 address or 16 of an IPv6 one, in network byte order. @throws ERR_INVALID_ARGUMENT */
-export function parseAddress(text: string): Uint8Array {
+function parseAddress(text: string): Uint8Array {
   const wrong = (): RingcubeError => invalid('address', text, 'an IPv4 or IPv6 address');
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) {
     const bytes = text.split('.').map(Number);
@@ -77,6 +77,7 @@ function encodeRule(rule: FlowRule): Uint8Array {
   const bytes = new Uint8Array(Flow.size);
   const view = new DataView(bytes.buffer);
   const destination = parseAddress(rule.destination);
+  if (!['udp', 'tcp'].includes(rule.protocol)) throw invalid('protocol', rule.protocol, 'udp or tcp');
   bytes[Flow.family] = destination.length === 4 ? 4 : 6;
   bytes[Flow.protocol] = rule.protocol === 'udp' ? 17 : 6;
   bytes.set(destination, Flow.destination);
@@ -112,7 +113,7 @@ export class Nic implements Device {
   constructor(engine: Engine, options: NicOptions = {}) {
     const { mac = '02:00:00:00:00:01', queuePairs = 1, queueSizeMax = 1024, mtu = 1500, regionBytes = 2 ** 23 } = options;
     const macBytes = parseMac(mac);
-    if ((macBytes[0]! & 1) !== 0) throw invalid('mac', mac, 'a unicast address: its first byte even');
+    if ((macBytes[0] & 1) !== 0) throw invalid('mac', mac, 'a unicast address: its first byte even');
     whole('queuePairs', queuePairs, 1, MaxQueuePairs, `a whole number from 1 to ${MaxQueuePairs}`);
     const sizes = `a power of two from 2 to ${QueueSizeMax}`;
     whole('queueSizeMax', queueSizeMax, 2, QueueSizeMax, sizes);
@@ -140,9 +141,13 @@ export class Nic implements Device {
    * @throws ERR_OUT_OF_RANGE if the range lies outside the region, overlaps another, or the table (16) is full.
    */
   map(mapping: DmaMapping): void {
-    const { iova, region, offset = 0, access = 'both', queue = -1 } = mapping;
+    const { iova, region, offset = 0, access = 'both', queue } = mapping;
     const length = mapping.length ?? region.buffer.byteLength - offset;
-    if (!this.native.map(queue, region.native, iova, offset, length, ACCESS[access])) {
+    for (const [name, value] of Object.entries({ iova, offset, length })) {
+      whole(name, value, 0, Number.MAX_SAFE_INTEGER, 'a whole number from 0 on');
+    }
+    if (!(access in ACCESS)) throw invalid('access', access, 'read, write or both');
+    if (!this.native.map(this.queueOrAll(queue), region.native, iova, offset, length, ACCESS[access])) {
       throw new RingcubeError(
         'ERR_OUT_OF_RANGE',
         `map: ${length} bytes from ${offset} at iova ${iova} lie outside the region, overlap another mapping, or are one too many`,
@@ -151,8 +156,15 @@ export class Nic implements Device {
   }
 
   /** Takes a mapping back. Queues that had it stop: reset them to go on. */
-  unmap(iova: number, queue = -1): boolean {
-    return this.native.unmap(queue, iova);
+  unmap(iova: number, queue?: number): boolean {
+    whole('iova', iova, 0, Number.MAX_SAFE_INTEGER, 'a whole number from 0 on');
+    return this.native.unmap(this.queueOrAll(queue), iova);
+  }
+
+  private queueOrAll(queue: number | undefined): number {
+    const last = 2 * this.queuePairs;
+    if (queue !== undefined) whole('queue', queue, 0, last, `a queue of this NIC, from 0 to ${last}`);
+    return queue ?? -1;
   }
 
   /**

@@ -20,7 +20,7 @@ export interface FramePoolOptions {
   count: number;
   /** What a buffer can hold behind `headroom`, in bytes. */
   frameBytes: number;
-  /** Bytes before the frame, ≥ 12 for the virtio_net_hdr; default HEADROOM. */
+  /** Bytes before the frame, ≥ 12 for the virtio_net_hdr and ≡ 2 mod 8, or 0 for payloads; default HEADROOM. */
   headroom?: number;
   /** Distinguishes the pools of one driver; default 0. */
   id?: number;
@@ -40,15 +40,17 @@ export class FramePool {
   readonly base: number;
   readonly strideBytes: number;
   private readonly stack: Int32Array;
-  private readonly users: Uint16Array;
+  /** Users beyond the first, and the sum of them: while it is 0, which is nearly always, no count need be looked at. */
+  private readonly extra: Uint32Array;
+  private extras = 0;
   private top: number;
 
   constructor(memory: Memory, options: FramePoolOptions) {
     const { count, frameBytes, headroom = HEADROOM, id = 0 } = options;
     if (!Number.isInteger(count) || count < 1 || count > INDEX_MASK + 1) throw invalid('count', count, 'from 1 to 2^24 buffers');
     if (!Number.isInteger(frameBytes) || frameBytes < 1 || frameBytes > 2 ** 20) throw invalid('frameBytes', frameBytes, 'from 1 to 2^20');
-    if (!Number.isInteger(headroom) || headroom < 0 || (headroom > 0 && headroom < VirtioNetHdr.size)) {
-      throw invalid('headroom', headroom, `0 for payloads, else at least ${VirtioNetHdr.size} bytes`);
+    if (headroom !== 0 && !(headroom >= VirtioNetHdr.size && headroom % 8 === 2)) {
+      throw invalid('headroom', headroom, `0 for payloads, else at least ${VirtioNetHdr.size} bytes and 2 more than a multiple of 8`);
     }
     if (!Number.isInteger(id) || id < 0 || id >= MAX_POOLS) throw invalid('id', id, `from 0 to ${MAX_POOLS - 1}`);
     const lines = Math.ceil((headroom + frameBytes) / 64);
@@ -61,7 +63,7 @@ export class FramePool {
     this.frameBytes = frameBytes;
     this.headroom = headroom;
     this.stack = Int32Array.from({ length: count }, (_, i) => id * (INDEX_MASK + 1) + count - 1 - i);
-    this.users = new Uint16Array(count);
+    this.extra = new Uint32Array(count);
     this.top = count;
   }
 
@@ -72,25 +74,59 @@ export class FramePool {
 
   /** A buffer with one user, as its handle; -1 if none is left. */
   get(): number {
-    if (this.top === 0) return -1;
-    const handle = this.stack[--this.top]!;
-    this.users[handle & INDEX_MASK] = 1;
-    return handle;
+    return this.top === 0 ? -1 : this.stack[--this.top];
   }
 
   /** One more user. */
   retain(handle: number): void {
-    this.users[this.checked(handle)]!++;
+    this.extra[this.indexOf(handle)]++;
+    this.extras++;
   }
 
-  /** One user less; the last one gives the buffer back. @throws ERR_INVALID_ARGUMENT if it had none. */
+  /**
+   * One user less; the last one gives the buffer back.
+   * @throws ERR_INVALID_ARGUMENT for a handle of another pool, or if more buffers come back than went out.
+   */
   put(handle: number): void {
-    const index = this.checked(handle);
-    if (--this.users[index]! === 0) this.stack[this.top++] = handle;
+    const index = this.indexOf(handle);
+    if (this.extra[index] !== 0) {
+      this.extra[index]--;
+      this.extras--;
+      return;
+    }
+    if (this.top === this.count) throw new RingcubeError('ERR_INVALID_ARGUMENT', `pool ${this.id}: buffer ${index} was put back twice`);
+    this.stack[this.top++] = handle;
   }
 
-  usersOf(handle: number): number {
-    return this.users[handle & INDEX_MASK]!;
+  /** get() for `n` at once, n ≤ available; also where their frames start. */
+  getMany(n: number, handles: Int32Array, offsets: Int32Array): void {
+    const { stack, strideBytes } = this;
+    const first = this.base + this.headroom;
+    let top = this.top;
+    for (let i = 0; i < n; i++) {
+      const handle = stack[--top];
+      handles[i] = handle;
+      offsets[i] = first + (handle & INDEX_MASK) * strideBytes;
+    }
+    this.top = top;
+  }
+
+  /** put() for [0, n), all of this pool. */
+  putMany(n: number, handles: Int32Array): void {
+    const { stack, top } = this;
+    if (this.extras > 0 || top + n > this.count) {
+      for (let i = 0; i < n; i++) this.put(handles[i]);
+      return;
+    }
+    for (let i = 0; i < n; i++) stack[top + i] = handles[i]!;
+    this.top = top + n;
+  }
+
+  /** offsetOf() for [0, n). */
+  offsetsOf(n: number, handles: Int32Array, offsets: Int32Array): void {
+    const { strideBytes } = this;
+    const first = this.base + this.headroom;
+    for (let i = 0; i < n; i++) offsets[i] = first + (handles[i] & INDEX_MASK) * strideBytes;
   }
 
   /** Byte offset of the frame (or payload) in the region. */
@@ -98,10 +134,10 @@ export class FramePool {
     return this.base + (handle & INDEX_MASK) * this.strideBytes + this.headroom;
   }
 
-  private checked(handle: number): number {
+  private indexOf(handle: number): number {
     const index = handle & INDEX_MASK;
-    if (index >= this.count || this.users[index] === 0) {
-      throw new RingcubeError('ERR_INVALID_ARGUMENT', `buffer ${index} of pool ${this.id} is not in use`);
+    if (index >= this.count || poolOf(handle) !== this.id) {
+      throw new RingcubeError('ERR_INVALID_ARGUMENT', `handle ${handle} is not one of pool ${this.id}`);
     }
     return index;
   }

@@ -1,3 +1,4 @@
+import { RingcubeError } from '../base/index.js';
 import { type NativeRecorder, addon, native } from './addon.js';
 import { type Engine } from './engine.js';
 import { type Nic } from './nic.js';
@@ -8,12 +9,16 @@ export class Recorder {
   readonly native: NativeRecorder;
 
   /** @throws ERR_SYSTEM if the file can't be written. An existing one is overwritten. */
-  constructor(engine: Engine, path: string) {
+  constructor(
+    readonly engine: Engine,
+    path: string,
+  ) {
     this.native = native(() => new addon.Recorder(engine.native, path));
   }
 
   /** From now on. `name` is the interface's in the file. */
   add(nic: Nic, name: string): void {
+    if (nic.engine !== this.engine) throw new RingcubeError('ERR_INVALID_ARGUMENT', 'a recorder and its NICs must be on one engine');
     this.native.add(nic.native, name);
   }
 

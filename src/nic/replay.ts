@@ -11,8 +11,11 @@ export interface ReplayOptions {
   framesPerSecond?: number;
   /** Frames to send, from the first again as often as needed; default: each once. */
   limit?: number;
-  /** Writes the time at which it was due into the last 8 bytes of each frame, and measures frames that come back. */
-  stamp?: boolean;
+  /**
+   * Writes a time into the last 8 bytes of each frame, and measures frames that come back: from when they were due (so a
+   * late sender is not left out), or from when they were sent.
+   */
+  stamp?: 'due' | 'sent';
   /** How many latencies to keep; default 0. */
   latencies?: number;
 }
@@ -23,7 +26,15 @@ export interface FrameList {
   timesUs?: readonly number[];
 }
 
+const MIN_RATE = 1e-6;
+const MAX_RATE = 1e9;
+const MAX_LATENCIES = 2 ** 27;
+
 function flatten(list: FrameList): object {
+  const { timesUs } = list;
+  if (timesUs !== undefined && (timesUs.length !== list.frames.length || timesUs.some((us, i) => !(us >= (timesUs[i - 1] ?? 0) && us < 2 ** 50 / 1e3)))) {
+    throw invalid('timesUs', timesUs, 'one for each frame, from 0 on, none before the one ahead');
+  }
   const lengths = Uint32Array.from(list.frames, (frame) => frame.length);
   const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
   let at = 0;
@@ -39,15 +50,31 @@ function flatten(list: FrameList): object {
  * empty list it is a sink.
  */
 export class Replay {
+  readonly engine: Engine;
   /** @internal */
   readonly native: NativeReplay;
 
   /** @throws ERR_SYSTEM with one line if the file can't be read or is not a pcapng file of Ethernet frames. */
   constructor(engine: Engine, source: string | FrameList, options: ReplayOptions = {}) {
-    const { timing = 'original' } = options;
+    const { timing = 'original', speed = 1, framesPerSecond, limit = 0, latencies = 0 } = options;
     if (!['original', 'fastest', 'rate'].includes(timing)) throw invalid('timing', timing, 'original, fastest or rate');
+    const rate = (name: string, value: number | undefined): void => {
+      if (!(value !== undefined && value >= MIN_RATE && value <= MAX_RATE)) {
+        throw invalid(name, value, `from ${MIN_RATE} to ${MAX_RATE}`);
+      }
+    };
+    rate('speed', speed);
+    if (timing === 'rate') rate('framesPerSecond', framesPerSecond);
+    const count = (name: string, value: number, most: number): void => {
+      if (!Number.isInteger(value) || value < 0 || value > most) throw invalid(name, value, `a whole number from 0 to ${most}`);
+    };
+    count('limit', limit, Number.MAX_SAFE_INTEGER);
+    count('latencies', latencies, MAX_LATENCIES);
+    const { stamp = 'none' } = options;
+    if (!['none', 'due', 'sent'].includes(stamp)) throw invalid('stamp', stamp, 'due or sent');
     const frames = typeof source === 'string' ? source : flatten(source);
-    this.native = native(() => new addon.Replay(engine.native, frames, { ...options, timing }));
+    this.engine = engine;
+    this.native = native(() => new addon.Replay(engine.native, frames, { ...options, timing, stamp }));
   }
 
   /** From now on; nothing is sent before. */
@@ -63,7 +90,7 @@ export class Replay {
     return this.native.counters();
   }
 
-  /** Of stamped frames that came back, in order, in ns from when they were due (so none is omitted). A copy. */
+  /** Of stamped frames that came back, in order, in ns from their stamps. A copy. */
   latenciesNs(): Float64Array {
     return this.native.latencies();
   }

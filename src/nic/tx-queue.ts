@@ -1,6 +1,6 @@
 import { RingcubeError } from '../base/index.js';
 import { type FrameBatch } from './batch.js';
-import { VirtioNetHdr } from './layout.js';
+import { Hdr, VirtioNetHdr } from './layout.js';
 import { type FramePool, poolOf } from './pool.js';
 import { type Virtqueue } from './virtqueue.js';
 
@@ -14,31 +14,37 @@ export class TxQueue {
   /** Send came short of room since the last reclaim(): the driver then asks for an interrupt. */
   stalled = false;
 
+  private readonly finished: Int32Array;
+  private readonly oneHandle = new Int32Array(1);
+  private readonly oneOffset = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
+
   constructor(
     readonly ring: Virtqueue,
     private readonly pools: readonly (FramePool | undefined)[],
-  ) {}
+  ) {
+    this.finished = new Int32Array(2 * ring.size);
+  }
 
   /**
    * Sends entries [from, to) of a batch where they lie; returns how many the ring took. The rest stays the caller's.
    * publish() shows them to the device.
    */
   send(batch: FrameBatch, from = 0, to: number = batch.count): number {
-    const { ring } = this;
     const n = Math.min(to - from, this.room(to - from));
-    for (let i = from; i < from + n; i++) {
-      const header = batch.offset[i]! - HDR;
-      this.clearHeader(header);
-      ring.offer(header, HDR + batch.length[i]!, 0, batch.handle[i]!);
-    }
+    this.clearHeaders(batch.offset, from, n);
+    this.ring.offerFilled(batch.handle, batch.offset, batch.length, from, n, HDR);
     return n;
   }
 
   /** Sends one frame at `offset`; false if there is no room. */
   sendOne(handle: number, offset: number, length: number): boolean {
     if (this.room(1) === 0) return false;
-    this.clearHeader(offset - HDR);
-    this.ring.offer(offset - HDR, HDR + length, 0, handle);
+    this.oneHandle[0] = handle;
+    this.oneOffset[0] = offset;
+    this.oneLength[0] = length;
+    this.clearHeaders(this.oneOffset, 0, 1);
+    this.ring.offerFilled(this.oneHandle, this.oneOffset, this.oneLength, 0, 1, HDR);
     return true;
   }
 
@@ -54,9 +60,16 @@ export class TxQueue {
     payloadOffset: number,
     payloadLength: number,
   ): boolean {
+    if (payloadLength === 0) {
+      // An empty buffer is none: cards (ours and QEMU's among them) stop a queue that has one.
+      if (!this.sendOne(handle, offset, length)) return false;
+      this.pools[poolOf(payloadHandle)]!.put(payloadHandle);
+      return true;
+    }
     if (this.room(2) < 2) return false;
-    this.clearHeader(offset - HDR);
-    this.ring.offerTwo(offset - HDR, HDR + length, handle, payloadOffset, payloadLength, payloadHandle, 0);
+    this.oneOffset[0] = offset;
+    this.clearHeaders(this.oneOffset, 0, 1);
+    this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
     return true;
   }
 
@@ -65,14 +78,13 @@ export class TxQueue {
    * of the frame, stored at `checksumStart + checksumOffset`, where the pseudo-header's sum already is (§5.1.6.2).
    */
   sendPartialChecksum(handle: number, offset: number, length: number, checksumStart: number, checksumOffset: number): boolean {
-    if (this.room(1) === 0) return false;
+    if (!this.sendOne(handle, offset, length)) return false;
+    // The device has not seen it yet: it is shown by publish().
     const { u8, u16 } = this.ring.memory;
     const header = offset - HDR;
-    this.clearHeader(header);
-    u8[header + VirtioNetHdr.flags] = 1;
+    u8[header + VirtioNetHdr.flags] = Hdr.NeedsCsum;
     u16[(header + VirtioNetHdr.csum_start) >> 1] = checksumStart;
     u16[(header + VirtioNetHdr.csum_offset) >> 1] = checksumOffset;
-    this.ring.offer(header, HDR + length, 0, handle);
     return true;
   }
 
@@ -81,20 +93,18 @@ export class TxQueue {
     return this.ring.publish();
   }
 
-  /** Puts what the card has finished back into its pools; returns how many chains. @throws ERR_DEVICE */
+  /** Puts what the card has finished back into its pools; returns how many buffers. @throws ERR_DEVICE */
   reclaim(): number {
-    const { ring, pools } = this;
-    const n = ring.used();
-    for (let i = 0; i < n; i++) {
-      const id = ring.usedHeadRead(i);
-      const handle = ring.handles[id]!;
-      pools[poolOf(handle)]!.put(handle);
-      const second = ring.seconds[id]!;
-      if (second >= 0) pools[poolOf(second)]!.put(second);
-      ring.release(id);
-    }
-    ring.take(n);
-    if (n > 0) this.stalled = false;
+    const { ring, pools, finished } = this;
+    const n = ring.takeRead(finished);
+    if (n === 0) return 0;
+    this.stalled = false;
+    // Nearly always all are of one pool.
+    const pool = poolOf(finished[0]);
+    let same = 1;
+    while (same < n && poolOf(finished[same]) === pool) same++;
+    pools[pool]!.putMany(same, finished);
+    for (let i = same; i < n; i++) pools[poolOf(finished[i])]!.put(finished[i]);
     return n;
   }
 
@@ -112,12 +122,15 @@ export class TxQueue {
     return room;
   }
 
-  // §5.1.6.2.1: no flags, no segmentation, num_buffers 0. The header is 2 mod 4, hence the two halves.
-  private clearHeader(header: number): void {
-    const { u16, u32 } = this.ring.memory;
-    u16[header >> 1] = 0;
-    u32[(header + 2) >> 2] = 0;
-    u32[(header + 6) >> 2] = 0;
-    u16[(header + 10) >> 1] = 0;
+  // §5.1.6.2.1: no flags, no segmentation, num_buffers 0. A header is 2 mod 4, hence the two halves.
+  private clearHeaders(offsets: Int32Array, from: number, n: number): void {
+    const { u16, i32 } = this.ring.memory;
+    for (let i = from; i < from + n; i++) {
+      const header = offsets[i] - HDR;
+      u16[header >> 1] = 0;
+      i32[(header + 2) >> 2] = 0;
+      i32[(header + 6) >> 2] = 0;
+      u16[(header + 10) >> 1] = 0;
+    }
   }
 }

@@ -3,7 +3,7 @@ import { type Features } from './device.js';
 import { Avail, Desc, Used, queueBytes } from './layout.js';
 import { type Memory } from './region.js';
 
-const NOBODY = -1;
+export const NOBODY = -1;
 
 /**
  * The driver's side of a split virtqueue (virtio 1.2 §2.7); native/core/virtqueue.h is its mirror.
@@ -12,8 +12,11 @@ const NOBODY = -1;
  *     avail [flags idx | head … | used_event] written here: nextAvail offered, of which `published` are known
  *     used  [flags idx | {id len} … | avail_event]          the device's: taken up to nextUsed
  *
- * The device is not trusted: what it writes is checked against what this side keeps privately (who owns a descriptor,
- * how long its buffer is), and a wrong value throws ERR_DEVICE before anything is touched.
+ * A chain is remembered by its head. With IN_ORDER chains come back as they went, so that the heads offered say which
+ * one is next, and the queue of free descriptors stays 0, 1, 2, … and need not be written.
+ *
+ * The device is not trusted: what it writes is checked against what this side keeps privately, and a wrong value throws
+ * ERR_DEVICE before anything is touched.
  */
 export class Virtqueue {
   readonly size: number;
@@ -21,17 +24,11 @@ export class Virtqueue {
   readonly descOffset: number;
   readonly availOffset: number;
   readonly usedOffset: number;
-  /** Who gave each head to the device, as a handle; NOBODY while it is ours. */
-  readonly handles: Int32Array;
-  /** Second buffer of a chain of two, or NOBODY. */
-  readonly seconds: Int32Array;
-  /** Bytes that the device may write to a chain. */
-  readonly writable: Uint32Array;
   /** Why no more is taken from this queue until restart(); '' while all is well. */
   fault = '';
 
   private readonly u16: Uint16Array;
-  private readonly u32: Uint32Array;
+  private readonly i32: Int32Array;
   private readonly mask: number;
   private readonly eventIdx: boolean;
   private readonly inOrder: boolean;
@@ -42,15 +39,18 @@ export class Virtqueue {
   private readonly usedIdx: number;
   private readonly usedRing32: number;
   private readonly availEvent: number;
-  // Free descriptors, first in, first out: with a device that uses buffers in order, rings stay in step with it.
-  private readonly free: Uint16Array;
+  /** Heads as offered: what the available ring holds. */
+  private readonly heads: Int32Array;
+  /** By head: handles of a chain's first and second buffer; NOBODY: not the device's (without IN_ORDER); no second. */
+  private readonly owners: Int32Array;
+  private readonly seconds: Int32Array;
+  /** By head: where its second buffer is described. */
+  private readonly nextOf: Int32Array;
+  private readonly free: Int32Array;
   private freeHead = 0;
-  private freeCount: number;
-  /** Heads in the order in which they were offered. */
-  private readonly order: Uint16Array;
-  /** Descriptors of a chain, by its head, and the second one: kept here, as the device could change the table. */
-  private readonly chained: Uint16Array;
-  private readonly nexts: Uint16Array;
+  private freeCount = 0;
+  /** Bytes that the device may write to a chain: all chains of a ring are alike in this. */
+  private writable = 0;
   private nextAvail = 0;
   private published = 0;
   private nextUsed = 0;
@@ -60,7 +60,7 @@ export class Virtqueue {
     this.size = size;
     this.mask = size - 1;
     this.u16 = memory.u16;
-    this.u32 = memory.u32;
+    this.i32 = memory.i32;
     this.eventIdx = features.has('EventIdx');
     this.inOrder = features.has('InOrder');
     this.descOffset = memory.reserve(queueBytes.desc(size));
@@ -73,27 +73,26 @@ export class Virtqueue {
     this.usedIdx = (this.usedOffset + Used.Idx) >> 1;
     this.usedRing32 = (this.usedOffset + Used.Ring) >> 2;
     this.availEvent = (this.usedOffset + Used.Ring + 8 * size) >> 1;
-    this.handles = new Int32Array(size);
+    this.heads = new Int32Array(size);
+    this.owners = new Int32Array(size);
     this.seconds = new Int32Array(size);
-    this.writable = new Uint32Array(size);
-    this.free = new Uint16Array(size);
-    this.order = new Uint16Array(size);
-    this.chained = new Uint16Array(size);
-    this.nexts = new Uint16Array(size);
-    this.freeCount = size;
+    this.nextOf = new Int32Array(size);
+    this.free = new Int32Array(size);
     this.restart();
   }
 
   /** As new, for a queue that the device has reset. Buffers that it held are the caller's to collect before. */
   restart(): void {
-    this.memory.u8.fill(0, this.descOffset, this.descOffset + queueBytes.desc(this.size));
-    this.memory.u8.fill(0, this.availOffset, this.availOffset + queueBytes.avail(this.size));
-    this.memory.u8.fill(0, this.usedOffset, this.usedOffset + queueBytes.used(this.size));
-    this.handles.fill(NOBODY);
+    const { size } = this;
+    this.memory.u8.fill(0, this.descOffset, this.descOffset + queueBytes.desc(size));
+    this.memory.u8.fill(0, this.availOffset, this.availOffset + queueBytes.avail(size));
+    this.memory.u8.fill(0, this.usedOffset, this.usedOffset + queueBytes.used(size));
+    this.heads.fill(0);
+    this.owners.fill(NOBODY);
     this.seconds.fill(NOBODY);
-    for (let i = 0; i < this.size; i++) this.free[i] = i;
+    for (let i = 0; i < size; i++) this.free[i] = i;
     this.freeHead = 0;
-    this.freeCount = this.size;
+    this.freeCount = size;
     this.nextAvail = this.published = this.nextUsed = 0;
     this.fault = '';
   }
@@ -108,39 +107,83 @@ export class Virtqueue {
     return (this.nextAvail - this.nextUsed) & 0xffff;
   }
 
-  /** Offers one buffer; the caller has looked at `room`. flags: 0, or Desc.Write for the device to write. */
-  offer(offset: number, length: number, flags: number, handle: number): void {
-    const id = this.takeDescriptor();
-    this.describe(id, offset, length, flags, 0);
-    this.handles[id] = handle;
-    this.writable[id] = flags === Desc.Write ? length : 0;
-    this.chained[id] = 1;
-    this.enqueue(id);
+  // --- to the device ---
+
+  /** Offers `n` buffers of `bytes` for the device to write, `header` bytes ahead of each offset. n ≤ room. */
+  offerEmpty(handles: Int32Array, offsets: Int32Array, n: number, header: number, bytes: number): void {
+    this.writable = bytes;
+    const { i32, desc32, free, mask, owners, freeHead } = this;
+    for (let i = 0; i < n; i++) {
+      const id = free[(freeHead + i) & mask];
+      const at = desc32 + (id << 2);
+      i32[at] = offsets[i] - header;
+      i32[at + 2] = bytes;
+      i32[at + 3] = Desc.Write;
+      owners[id] = handles[i];
+    }
+    this.enqueue(n);
   }
 
-  /** Offers a chain of two buffers, both with the same flags. */
-  offerTwo(offset: number, length: number, handle: number, offset2: number, length2: number, handle2: number, flags: number): void {
-    const id = this.takeDescriptor();
-    const next = this.takeDescriptor();
-    this.describe(id, offset, length, flags | Desc.Next, next);
-    this.describe(next, offset2, length2, flags, 0);
-    this.handles[id] = handle;
+  /** Offers entries [from, from + n) for the device to read, each from `header` bytes ahead of its offset. n ≤ room. */
+  offerFilled(handles: Int32Array, offsets: Int32Array, lengths: Int32Array, from: number, n: number, header: number): void {
+    const { i32, desc32, free, mask, owners, freeHead } = this;
+    for (let i = 0; i < n; i++) {
+      const id = free[(freeHead + i) & mask];
+      const at = desc32 + (id << 2);
+      i32[at] = offsets[from + i] - header;
+      i32[at + 2] = lengths[from + i] + header;
+      i32[at + 3] = 0;
+      owners[id] = handles[from + i];
+    }
+    this.enqueue(n);
+  }
+
+  /** Offers a chain of two buffers, room ≥ 2. flags are those of each: 0, or Desc.Write. */
+  offerTwo(
+    offset: number,
+    length: number,
+    flags: number,
+    handle: number,
+    offset2: number,
+    length2: number,
+    flags2: number,
+    handle2: number,
+  ): void {
+    const { i32, free, mask } = this;
+    const id = free[this.freeHead & mask];
+    const next = free[(this.freeHead + 1) & mask];
+    let at = this.desc32 + 4 * id;
+    i32[at] = offset;
+    i32[at + 2] = length;
+    i32[at + 3] = flags | Desc.Next | (next << 16);
+    at = this.desc32 + 4 * next;
+    i32[at] = offset2;
+    i32[at + 2] = length2;
+    i32[at + 3] = flags2;
+    this.writable = (flags === 0 ? 0 : length) + (flags2 === 0 ? 0 : length2);
+    this.owners[id] = handle;
     this.seconds[id] = handle2;
-    this.writable[id] = flags === Desc.Write ? length + length2 : 0;
-    this.chained[id] = 2;
-    this.enqueue(id);
+    this.nextOf[id] = next;
+    this.enqueue(1);
+    this.freeHead = (this.freeHead + 1) & 0xffff;
+    this.freeCount--;
   }
 
-  /** Offers a request and the place of its answer: the control queue's chain. */
-  offerRequest(offset: number, length: number, answerOffset: number, answerLength: number): void {
-    const id = this.takeDescriptor();
-    const next = this.takeDescriptor();
-    this.describe(id, offset, length, Desc.Next, next);
-    this.describe(next, answerOffset, answerLength, Desc.Write, 0);
-    this.handles[id] = 0;
-    this.writable[id] = answerLength;
-    this.chained[id] = 2;
-    this.enqueue(id);
+  /** Puts the next `n` free descriptors into the available ring, as heads. */
+  private enqueue(n: number): void {
+    const { u16, availRing, free, mask, heads, freeHead, nextAvail } = this;
+    for (let i = 0; i < n; i++) {
+      const id = free[(freeHead + i) & mask];
+      const slot = (nextAvail + i) & mask;
+      // Most rounds offer the same heads in the same slots: then that cache line stays with the device.
+      if (heads[slot] !== id) {
+        heads[slot] = id;
+        u16[availRing + slot] = id;
+      }
+    }
+    this.freeHead = (this.freeHead + n) & 0xffff;
+    this.freeCount -= n;
+    this.nextAvail = (this.nextAvail + n) & 0xffff;
   }
 
   /** Shows the device what was offered. True if it wants a doorbell for that. */
@@ -157,7 +200,9 @@ export class Virtqueue {
     return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
   }
 
-  /** Chains that the device has given back and that take() has not yet taken. @throws ERR_DEVICE */
+  // --- from the device ---
+
+  /** Chains that the device has given back and that were not taken yet. @throws ERR_DEVICE */
   used(): number {
     if (this.fault !== '') this.fail(this.fault);
     const n = (Atomics.load(this.u16, this.usedIdx) - this.nextUsed) & 0xffff;
@@ -165,43 +210,119 @@ export class Virtqueue {
     return n;
   }
 
-  /** The head of the i-th used chain, checked to be the device's to give back. */
-  usedHead(i: number): number {
-    const id = this.u32[this.usedRing32 + 2 * ((this.nextUsed + i) & this.mask)]!;
-    if (id > this.mask || this.handles[id] === NOBODY) this.fail(`used id ${id} is not one of its chains`);
-    return id;
+  /**
+   * Takes the first `n` of used() chains: their handles, and the bytes that the device wrote behind a header of
+   * `header` bytes. Where one of them is wrong, takes those before it, and the next call throws.
+   * @returns how many. @throws ERR_DEVICE if the first one is wrong.
+   */
+  takeWritten(n: number, handles: Int32Array, lengths: Int32Array, header: number): number {
+    if (!this.inOrder) return this.takeEach(n, handles, null, lengths, header);
+    const taken = this.loops.takeInOrder(this.nextUsed, n, handles, lengths, header, this.writable);
+    this.freeCount += taken;
+    return this.tookWritten(taken, n, header);
   }
 
-  /** Bytes that the device says it wrote to the i-th used chain, checked against what it was given. */
-  usedLength(i: number, id: number): number {
-    const length = this.u32[this.usedRing32 + 2 * ((this.nextUsed + i) & this.mask) + 1]!;
-    if (length > this.writable[id]!) this.fail(`used length ${length} is over the ${this.writable[id]!} bytes of its buffer`);
-    return length;
+  /** As takeWritten() for chains of two, with the handles of their second buffers. */
+  takeWrittenTwo(n: number, handles: Int32Array, seconds: Int32Array, lengths: Int32Array, header: number): number {
+    return this.takeEach(n, handles, seconds, lengths, header);
   }
 
-  /** As usedHead() for chains the device only reads: with IN_ORDER its batch has one entry (§2.7.9), so ours counts. */
-  usedHeadRead(i: number): number {
-    return this.inOrder ? this.order[(this.nextUsed + i) & this.mask]! : this.usedHead(i);
+  private takeEach(n: number, handles: Int32Array, seconds: Int32Array | null, lengths: Int32Array, header: number): number {
+    const { i32, owners, heads, mask, inOrder, usedRing32, writable } = this;
+    let taken = 0;
+    for (; taken < n; taken++) {
+      const slot = (this.nextUsed + taken) & mask;
+      // Each is read once: what was checked may be something else a moment later.
+      const id = i32[usedRing32 + 2 * slot];
+      const length = i32[usedRing32 + 2 * slot + 1];
+      if ((inOrder ? id !== heads[slot] : !this.isOut(id)) || length < header || length > writable) break;
+      handles[taken] = owners[id]!;
+      if (seconds !== null) seconds[taken] = this.seconds[id]!;
+      lengths[taken] = length - header;
+      this.giveBack(id);
+    }
+    return this.tookWritten(taken, n, header);
   }
 
-  /** Makes a used chain's descriptors free again. */
-  release(id: number): void {
-    this.handles[id] = NOBODY;
-    let tail = (this.freeHead + this.freeCount) & this.mask;
-    this.free[tail] = id;
-    this.freeCount++;
-    if (this.chained[id] === 2) {
-      this.seconds[id] = NOBODY;
-      tail = (tail + 1) & this.mask;
-      this.free[tail] = this.nexts[id]!;
-      this.freeCount++;
+  private tookWritten(taken: number, n: number, header: number): number {
+    if (taken < n) {
+      const at = this.usedRing32 + 2 * ((this.nextUsed + taken) & this.mask);
+      const wrong = `used chain ${this.i32[at] >>> 0} of ${this.i32[at + 1] >>> 0} bytes`;
+      this.fault = `${wrong} is not one to give back now, or not from ${header} to ${this.writable} bytes`;
+    }
+    this.nextUsed = (this.nextUsed + taken) & 0xffff;
+    if (taken === 0 && n > 0) this.fail(this.fault);
+    return taken;
+  }
+
+  /**
+   * Takes all used() chains, which the device has only read: the handles of all their buffers, two a chain at most. With
+   * IN_ORDER a batch has one entry (§2.7.9), so their order is ours.
+   * @returns how many handles. @throws ERR_DEVICE
+   */
+  takeRead(handles: Int32Array): number {
+    const { owners, seconds, heads, mask, inOrder } = this;
+    const n = this.used();
+    const first = this.nextUsed;
+    let count = 0;
+    let i = 0;
+    for (; i < n; i++) {
+      const id = inOrder ? heads[(first + i) & mask] : this.usedId(i);
+      if (!inOrder && !this.isOut(id)) {
+        this.fault = `used id ${id >>> 0} is not one to give back now`;
+        break;
+      }
+      handles[count++] = owners[id]!;
+      if (seconds[id] !== NOBODY) {
+        handles[count++] = seconds[id]!;
+        if (inOrder) seconds[id] = NOBODY;
+      }
+      if (!inOrder) this.giveBack(id);
+    }
+    if (inOrder) this.freeCount += count;
+    this.nextUsed = (first + i) & 0xffff;
+    if (count === 0 && n > 0) this.fail(this.fault);
+    return count;
+  }
+
+  /** The handle of the i-th used chain, to look at its buffer before taking it; NOBODY, and a fault, if that is wrong. */
+  peekOwner(i: number): number {
+    const id = this.usedId(i);
+    if (this.inOrder ? id === this.heads[(this.nextUsed + i) & this.mask] : this.isOut(id)) return this.owners[id];
+    this.fault = `used id ${id >>> 0} is not one to give back now`;
+    return NOBODY;
+  }
+
+  /** Handles of all that the device still holds, for a reset: buffers are the driver's again. */
+  reclaimAll(visit: (handle: number) => void): void {
+    const held = this.inOrder
+      ? Array.from({ length: this.outstanding }, (_, i) => this.heads[(this.nextUsed + i) & this.mask])
+      : [...this.owners.keys()].filter((id) => this.isOut(id));
+    for (const id of held) {
+      visit(this.owners[id]);
+      if (this.seconds[id] !== NOBODY) visit(this.seconds[id]);
     }
   }
 
-  /** The first `n` used chains are dealt with. */
-  take(n: number): void {
-    this.nextUsed = (this.nextUsed + n) & 0xffff;
+  private usedId(i: number): number {
+    return this.i32[this.usedRing32 + 2 * ((this.nextUsed + i) & this.mask)];
   }
+
+  /** Without IN_ORDER: whether the device has this chain to give back. */
+  private isOut(id: number): boolean {
+    return id >>> 0 <= this.mask && this.owners[id] !== NOBODY;
+  }
+
+  /** The chain's descriptors are free from now on. */
+  private giveBack(id: number): void {
+    this.owners[id] = NOBODY;
+    this.free[(this.freeHead + this.freeCount++) & this.mask] = id;
+    if (this.seconds[id] === NOBODY) return;
+    this.seconds[id] = NOBODY;
+    this.free[(this.freeHead + this.freeCount++) & this.mask] = this.nextOf[id]!;
+  }
+
+  // --- interrupts ---
 
   disableInterrupts(): void {
     // With EVENT_IDX: an event that has just passed. It comes round again after 65,536 chains: one needless interrupt.
@@ -216,38 +337,8 @@ export class Virtqueue {
     return this.used() > 0;
   }
 
-  /** Handles of all that the device still holds, for a reset: buffers are the driver's again. */
-  reclaimAll(visit: (handle: number) => void): void {
-    for (let id = 0; id < this.size; id++) {
-      if (this.handles[id] !== NOBODY) visit(this.handles[id]!);
-      if (this.seconds[id] !== NOBODY) visit(this.seconds[id]!);
-    }
-  }
-
   fail(what: string): never {
     this.fault = what;
     throw new RingcubeError('ERR_DEVICE', `virtqueue: ${what}; reset the queue to go on`);
-  }
-
-  private takeDescriptor(): number {
-    const id = this.free[this.freeHead & this.mask]!;
-    this.freeHead = (this.freeHead + 1) & 0xffff;
-    this.freeCount--;
-    return id;
-  }
-
-  private describe(id: number, offset: number, length: number, flags: number, next: number): void {
-    const at = this.desc32 + 4 * id;
-    this.u32[at] = offset;
-    this.u32[at + 2] = length;
-    this.u32[at + 3] = flags | (next << 16);
-    this.nexts[id] = next;
-  }
-
-  private enqueue(id: number): void {
-    const slot = this.nextAvail & this.mask;
-    this.order[slot] = id;
-    this.u16[this.availRing + slot] = id;
-    this.nextAvail = (this.nextAvail + 1) & 0xffff;
   }
 }

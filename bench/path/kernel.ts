@@ -1,0 +1,67 @@
+// The kernel path over loopback, for comparison: the load generator (native/bench/udp_load) has the engine's core, the
+// forwarder this one. A forwarder gives back the payload it got.
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { addon } from '../../src/nic/index.js';
+import { ENGINE_CPU, nowNs } from '../context.js';
+import { HEADER_BYTES } from './frames.js';
+
+// More than the largest batch of 1,514-byte frames that the default socket buffers hold would be lost, not queued.
+const WINDOW = 128;
+
+/** Node's dgram at its best: one peer, so connected (no address look-up for each send). Frames/s. */
+export async function dgramForward(frameBytes: number, ms: number): Promise<number> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 });
+  let frames = 0;
+  let connected = false;
+  socket.on('error', () => undefined); // ECONNREFUSED, when the load closes its port
+  socket.on('message', (payload, from) => {
+    if (connected) {
+      socket.send(payload);
+      frames++;
+    } else {
+      connected = true;
+      socket.connect(from.port, from.address);
+    }
+  });
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const load = new addon.bench.UdpLoad({
+    toPort: socket.address().port,
+    payloadBytes: frameBytes - HEADER_BYTES,
+    batch: 32,
+    window: WINDOW,
+    cpu: ENGINE_CPU,
+  });
+  try {
+    await new Promise((resolve) => setTimeout(resolve, ms / 4));
+    const before = frames;
+    const start = nowNs();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return ((frames - before) / (nowNs() - start)) * 1e9;
+  } finally {
+    load.stop();
+    socket.close();
+  }
+}
+
+/** recvmmsg and sendmmsg in C, batches of 32; `trains`: UDP GSO/GRO both ways, where 64 datagrams travel as one. */
+export function cForward(frameBytes: number, batch: number, trains: boolean, ms: number): number {
+  const payloadBytes = frameBytes - HEADER_BYTES;
+  const forwarder = new addon.bench.UdpForwarder(payloadBytes, batch, trains);
+  const load = new addon.bench.UdpLoad({
+    toPort: forwarder.port,
+    payloadBytes,
+    batch: trains ? 256 : batch,
+    window: trains ? 512 : WINDOW,
+    cpu: ENGINE_CPU,
+    segmentation: trains,
+  });
+  try {
+    forwarder.run((ms / 4) * 1e6);
+    const [frames, ns] = forwarder.run(ms * 1e6);
+    return ns > 0 ? (frames / ns) * 1e9 : 0;
+  } finally {
+    load.stop();
+  }
+}

@@ -1,0 +1,104 @@
+import Table from 'cli-table3';
+import picocolors from 'picocolors';
+import { stripVTControlCharacters } from 'node:util';
+import { gridOf, yTitle, type Figure, type Grid } from './figure.js';
+import { humanizeShort, humanizeSpread } from './quantity.js';
+import type { Target } from './results.js';
+
+/** `width` in terminal columns; a table keeps within it as far as its words allow. */
+export interface TableOptions {
+  color: boolean;
+  width: number;
+}
+
+/**
+ * A figure's numbers for the terminal: a row per variant (and facet), a column per x, 'median (min–max)' in the
+ * cells, '–' where nothing was measured. Narrow terminals get the spread on a line of its own, then several blocks.
+ *
+ * @throws RangeError as `gridOf`
+ */
+export function figureTable(figure: Figure, options: TableOptions): string {
+  const paint = picocolors.createColors(options.color);
+  const grid = gridOf(figure);
+  const heading = `${paint.bold(figure.title)}\n${paint.dim(`${yTitle(figure)}: median (min–max)${byX(figure)}`)}`;
+  if (grid.results.length === 0) return `${heading}\nNothing was measured.`;
+  const block = (xs: readonly string[], gap: string): string => figureBlock(figure, grid, xs, gap, options);
+
+  const candidates = [() => [block(grid.xs, ' ')], () => [block(grid.xs, '\n')]];
+  for (let count = 2; count <= grid.xs.length; count++) {
+    candidates.push(() => chunks(grid.xs, Math.ceil(grid.xs.length / count)).map((xs) => block(xs, '\n')));
+  }
+  let blocks: string[] = [];
+  for (const candidate of candidates) {
+    blocks = candidate();
+    if (blocks.every((text) => widthOf(text) <= options.width)) break;
+  }
+  return [heading, ...blocks].join('\n');
+}
+
+/** The targets for the terminal. */
+export function targetTable(targets: readonly Target[], options: TableOptions): string {
+  const paint = picocolors.createColors(options.color);
+  const head = ['target', 'wanted', 'reached', 'spread', ''];
+  const words = targets.map((target) => [target.what, target.target, target.reached, target.spread, verdict(target)]);
+  const natural = head.map((title, column) => Math.max(...[title, ...words.map((row) => row[column])].map((text) => text.length)) + 2);
+  const excess = natural.reduce((sum, width) => sum + width, head.length + 1) - options.width;
+  if (excess > 0) natural[0] = Math.max(natural[0] - excess, 18);
+
+  const table = new Table({
+    head: head.map((title) => paint.bold(title)),
+    style: { head: [], border: paint.isColorSupported ? ['grey'] : [] },
+    colWidths: natural,
+    wordWrap: true,
+  });
+  targets.forEach((target, row) => {
+    const colour = target.met === null ? paint.dim : target.met ? paint.green : paint.red;
+    table.push([...words[row].slice(0, 4), colour(verdict(target))]);
+  });
+  return table.toString();
+}
+
+/** 'met', 'not met' or 'reported', with a sign that reads without colour. */
+export function verdict(target: Target): string {
+  return target.met === null ? '· reported' : target.met ? '✓ met' : '✗ not met';
+}
+
+function figureBlock(figure: Figure, grid: Grid, xs: readonly string[], gap: string, options: TableOptions): string {
+  const paint = picocolors.createColors(options.color);
+  const names = figure.facet === undefined ? ['variant'] : [figure.facet, 'variant'];
+  const nameWidth = Math.max(18, Math.floor(options.width / 3));
+  const longest = Math.max(7, ...grid.variants.map((variant) => variant.length));
+  const table = new Table({
+    head: [...names, ...xs.map((x) => x || figure.y.label)].map((title) => paint.bold(title)),
+    // Compact draws no lines between rows; rows of several lines need them.
+    style: { head: [], border: paint.isColorSupported ? ['grey'] : [], compact: gap === ' ' },
+    colAligns: [...names.map(() => 'left' as const), ...xs.map(() => 'right' as const)],
+    colWidths: [...names.map((_, i) => (i === names.length - 1 && longest > nameWidth ? nameWidth : null)), ...xs.map(() => null)],
+    wordWrap: true,
+  });
+  for (const facet of grid.facets) {
+    for (const variant of grid.variants) {
+      const cells = xs.map((x) => {
+        const result = grid.at(facet, variant, x);
+        if (!result) return '–';
+        return `${humanizeShort(result.median, result.unit)}${gap}${paint.dim(`(${humanizeSpread(result, result.unit)})`)}`;
+      });
+      table.push([...(figure.facet === undefined ? [] : [facet]), variant, ...cells]);
+    }
+  }
+  return table.toString();
+}
+
+function byX(figure: Figure): string {
+  return figure.x.param === 'variant' ? '' : ` by ${figure.x.label}`;
+}
+
+function chunks(values: readonly string[], size: number): string[][] {
+  const result: string[][] = [];
+  for (let start = 0; start < values.length; start += size) result.push(values.slice(start, start + size));
+  return result;
+}
+
+function widthOf(text: string): number {
+  return Math.max(...stripVTControlCharacters(text).split('\n').map((line) => line.length));
+}
