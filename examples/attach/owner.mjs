@@ -10,7 +10,7 @@ const path = process.argv[2] ?? '/tmp/ringcube-attach';
 const engine = new Engine();
 const mine = new Nic(engine, { mac: '02:00:00:00:00:0a' });
 const lent = new Nic(engine, { mac: '02:00:00:00:00:0b' });
-new Link(engine, mine, lent, { delayUs: 1000 });
+const wire = new Link(engine, mine, lent, { delayUs: 1000 });
 
 const driver = new NicDriver(mine, {
   handler: {
@@ -34,5 +34,6 @@ console.log(`owner: a card waits at ${path}`);
 function close() {
   console.log(`owner: ${lent.connections} peer came; ${mine.counters().queues[0].frames} frames in, ${mine.counters().queues[1].frames} out`);
   driver.close();
+  wire.close();
   lent.close();
 }

@@ -23,20 +23,15 @@ WireOptions wire_options(const Napi::Object& o) {
           .pause = flag(o, "pause")};
 }
 
-struct End {
-  std::shared_ptr<Endpoint> endpoint;
-  std::shared_ptr<Engine> engine;
-};
-
 // Sides are told apart by a word of TypeScript's: 'nic' or 'replay'.
-End end_of(Napi::Env env, const Napi::Object& side) {
+std::shared_ptr<Endpoint> endpoint(Napi::Env env, const Napi::Object& side) {
   const Napi::Value native = side.Get("native");
   if (word(side, "kind") == "nic") {
     const auto* nic = unwrap<NicWrap>(env, native);
-    return nic == nullptr ? End{} : End{nic->nic(), nic->engine()};
+    return nic == nullptr ? nullptr : nic->nic();
   }
   const auto* replay = unwrap<ReplayWrap>(env, native);
-  return replay == nullptr ? End{} : End{replay->replay(), replay->engine()};
+  return replay == nullptr ? nullptr : replay->replay();
 }
 
 }  // namespace
@@ -50,26 +45,28 @@ Napi::Function LinkWrap::define(Napi::Env env) {
 // new Link(engine, {kind, native}, {kind, native}, wire a to b, wire b to a, seed)
 LinkWrap::LinkWrap(const Napi::CallbackInfo& info) : Wrap(info) {
   auto* const engine = unwrap<EngineWrap>(info.Env(), info[0]);
-  End a = end_of(info.Env(), info[1].As<Napi::Object>());
-  End b = end_of(info.Env(), info[2].As<Napi::Object>());
+  auto a = endpoint(info.Env(), info[1].As<Napi::Object>());
+  auto b = endpoint(info.Env(), info[2].As<Napi::Object>());
   const WireOptions a_to_b = wire_options(info[3].As<Napi::Object>());
   const WireOptions b_to_a = wire_options(info[4].As<Napi::Object>());
   if (!alive(info.Env())) return;
   engine_ = engine->engine();
-  // Its lock guards both ends.
-  if (a.engine != engine_ || b.engine != engine_) {
-    fail(info, "an end of this link is on another engine");
-    return;
+  {
+    const Engine::Guard guard(*engine_);
+    if (a == b || a->link() != nullptr || b->link() != nullptr) {
+      fail(info, "an end of this link is plugged into another one already");
+      return;
+    }
+    link_ = std::make_shared<Link>(std::move(a), std::move(b), a_to_b, b_to_a,
+                                   static_cast<uint64_t>(info[5].As<Napi::Number>().DoubleValue()));
+    engine_->add(link_);
   }
-  const Engine::Guard guard(*engine_);
-  if (a.endpoint == b.endpoint || a.endpoint->link() != nullptr || b.endpoint->link() != nullptr) {
-    fail(info, "an end of this link is plugged into another one already");
-    return;
-  }
-  link_ = std::make_shared<Link>(std::move(a.endpoint), std::move(b.endpoint), a_to_b, b_to_a,
-                                 static_cast<uint64_t>(info[5].As<Napi::Number>().DoubleValue()));
-  engine_->add(link_);
   open_ = true;
+  // Whoever holds an end holds the wire: it is not unplugged because nobody kept the Link.
+  for (const size_t side : {1, 2}) {
+    const Napi::Value end = info[side].As<Napi::Object>().Get("native");
+    if (end.IsObject()) end.As<Napi::Object>().Set("link", info.This());
+  }
 }
 
 void LinkWrap::shut() {

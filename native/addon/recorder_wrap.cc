@@ -30,10 +30,10 @@ void RecorderWrap::add(const Napi::CallbackInfo& info) {
   const auto* nic = unwrap<NicWrap>(info.Env(), info[0]);
   if (nic == nullptr) return;
   if (!open_) return fail(info, "this recorder is closed");
-  if (nic->engine() != engine_) return fail(info, "this NIC is on another engine than the recorder");
   const Engine::Guard guard(*engine_);
   recorder_->add(*nic->nic(), info[1].As<Napi::String>().Utf8Value());
   nics_.push_back(nic->nic());
+  info[0].As<Napi::Object>().Set("recorder", info.This());  // who holds the NIC holds its recorder
 }
 
 void RecorderWrap::shut() {

@@ -11,7 +11,6 @@ class ReplayWrap final : public Wrap<ReplayWrap> {
   explicit ReplayWrap(const Napi::CallbackInfo& info);
   ~ReplayWrap() override { shut(); }
   const std::shared_ptr<Replay>& replay() const { return replay_; }
-  const std::shared_ptr<Engine>& engine() const { return engine_; }
 
  private:
   void start(const Napi::CallbackInfo& info);

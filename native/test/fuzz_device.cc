@@ -420,14 +420,22 @@ class Run {
     return kBuffers + buffer_ % 6000;
   }
 
+  // A place for a buffer: free memory, or at an edge of the window and now and then just over it.
+  uint64_t place(uint32_t len, bool edge) {
+    if (!edge) return buffer();
+    const uint8_t how = in_.u8();
+    const uint64_t off = how >> 2 & 1;
+    return (how & 3) == 0 ? kIova - off : kIova + kWindow - len + off;
+  }
+
   // `n` right receive buffers.
   void post(Host& h, uint16_t index) {
     const uint8_t how = in_.u8();
     for (int n = 1 + (how & 3); n > 0; --n) {
       const uint32_t len = (how & 4) != 0 ? 1600U : 1U + in_.u8();
-      const uint16_t head = add(h, index, {buffer(), len, kDescWrite, 0});
+      const uint16_t head = add(h, index, {place(len, (how & 16) != 0), len, kDescWrite, 0});
       if ((how & 8) != 0) {  // in two pieces
-        const uint16_t second = add(h, index, {buffer(), len, kDescWrite, 0});
+        const uint16_t second = add(h, index, {place(len, (how & 32) != 0), len, kDescWrite, 0});
         h.put(h.queues[index].desc + uint64_t{16} * head, VirtqDesc{buffer(), 1U + how / 16, kDescWrite | kDescNext, second});
       }
       offer(h, index, head);
@@ -467,10 +475,10 @@ class Run {
       header.csum_offset = static_cast<uint16_t>((how & 2) != 0 ? in_.u8() : 6);
     }
     if ((how & 4) != 0) header.gso_type = in_.u8() & 3;
-    const uint64_t at = buffer();
+    const auto total = static_cast<uint32_t>(sizeof header + frame.size());
+    const uint64_t at = place(total, (how & 16) != 0);
     h.put(at, header);
     h.put(at + sizeof header, frame.data(), frame.size());
-    const auto total = static_cast<uint32_t>(sizeof header + frame.size());
     const uint32_t cut = (how & 8) != 0 ? 1U + in_.u8() % (total - 1) : total;
     const uint16_t head = add(h, index, {at, cut, 0, 0});
     if (cut < total) {

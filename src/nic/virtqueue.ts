@@ -217,7 +217,16 @@ export class Virtqueue {
    */
   takeWritten(n: number, handles: Int32Array, lengths: Int32Array, header: number): number {
     if (!this.inOrder) return this.takeEach(n, handles, null, lengths, header);
-    const taken = this.loops.takeInOrder(this.nextUsed, n, handles, lengths, header, this.writable);
+    const { i32, owners, heads, mask, usedRing32, writable, nextUsed } = this;
+    let taken = 0;
+    for (; taken < n; taken++) {
+      const slot = (nextUsed + taken) & mask;
+      const id = i32[usedRing32 + (slot << 1)];
+      const length = i32[usedRing32 + (slot << 1) + 1];
+      if (id !== heads[slot] || length < header || length > writable) break;
+      handles[taken] = owners[id];
+      lengths[taken] = length - header;
+    }
     this.freeCount += taken;
     return this.tookWritten(taken, n, header);
   }

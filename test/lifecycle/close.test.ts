@@ -1,5 +1,6 @@
 // Closing, by whom and when one likes, and not at all.
 import { execFile } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
@@ -34,6 +35,11 @@ t.test('what nobody closes is collected: descriptors, memory, threads', async (t
 
 t.test('memory outlives everything else', async (t) => {
   t.same(await forget(t, 'survivors'), { wrong: [], left: 3, engines: 0 });
+});
+
+t.test('who holds an end holds the wire, and who holds a NIC its recorder', async (t) => {
+  t.same(await forget(t, 'unheld'), [1000, 1000]);
+  t.ok(statSync(files.path('unheld')).size > 2 * 1000 * 60);
 });
 
 t.test('an exception in a handler is an uncaught one', async (t) => {
@@ -115,16 +121,17 @@ t.test('closing twice, and use after it', (t) => {
 t.test('what belongs to another engine is refused', (t) => {
   const one = new Nic(new Engine(), { regionBytes: 4096 });
   const two = new Nic(new Engine(), { regionBytes: 4096 });
-  const message = 'an end of this link is on another engine';
-  t.throws(() => new Link(one.engine, one, two), { code: 'ERR_SYSTEM', message });
-  t.throws(() => new Link(new Engine(), one, two), { message });
-  t.throws(() => new Link(two.engine, new Replay(one.engine, { frames: [] }), two), { message });
+  const code = 'ERR_INVALID_ARGUMENT';
+  t.throws(() => new Link(one.engine, one, two), { code });
+  t.throws(() => new Link(new Engine(), one, two), { code });
+  t.throws(() => new Link(two.engine, new Replay(one.engine, { frames: [] }), two), { code });
   const recorder = new Recorder(one.engine, files.path('other.pcapng'));
   t.throws(() => {
     recorder.add(two, 'two');
-  }, { message: 'this NIC is on another engine than the recorder' });
+  }, { code });
   t.throws(() => new Nic({} as Engine), { code: 'ERR_SYSTEM' });
-  t.throws(() => new Link(one.engine, one, {} as Nic), { code: 'ERR_SYSTEM' });
+  t.throws(() => new Link(one.engine, one, {} as Nic), { code });
+  t.throws(() => new Link(one.engine, one, { engine: one.engine } as Nic), { code: 'ERR_SYSTEM' });
   for (const closed of [recorder, one, two]) closed.close();
   t.end();
 });

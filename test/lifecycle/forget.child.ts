@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Attachment, Engine, Link, Nic, NicDriver, Recorder, Region } from '../../src/nic/index.js';
 import { type Holdings, backTo, holdings, until } from './machine.js';
 import { Busy, isReset } from './rig.js';
-import { Echo, MODES } from './traffic.js';
+import { CALLER_MAC, Caller, ECHO_MAC, Echo, MODES } from './traffic.js';
 
 const [, , what, path] = process.argv as [string, string, string, string];
 
@@ -80,6 +80,22 @@ async function survivors(): Promise<unknown> {
   return { wrong, left: holdings().regions - before.regions, engines: holdings().engines };
 }
 
+/** A wire nobody holds but by its ends, and a recorder nobody holds but by its NIC. */
+async function unheld(): Promise<unknown> {
+  const engine = new Engine();
+  const mine = new Nic(engine, { mac: CALLER_MAC });
+  const theirs = new Nic(engine, { mac: ECHO_MAC });
+  new Link(engine, mine, theirs);
+  new Recorder(engine, path).add(mine, 'mine');
+  await collect();
+  const caller = new Caller(mine);
+  const echo = new Echo(theirs);
+  for (const { driver } of [caller, echo]) driver.start('adaptive');
+  await caller.call(1000);
+  for (const { driver } of [caller, echo]) driver.close();
+  return [caller.answered, echo.frames];
+}
+
 /** An exception of a handler, as often as it happens, goes to the process's own listener, and nowhere else. */
 async function uncaught(): Promise<unknown> {
   const caught: string[] = [];
@@ -110,5 +126,5 @@ async function abandon(): Promise<unknown> {
   return isReset(all['second'] as Nic);
 }
 
-const programs: Record<string, () => Promise<unknown>> = { collected, survivors, uncaught, leave: abandon, exit: abandon };
+const programs: Record<string, () => Promise<unknown>> = { collected, survivors, unheld, uncaught, leave: abandon, exit: abandon };
 process.stdout.write(`${JSON.stringify(await programs[what]())}\n`);
