@@ -52,14 +52,15 @@ std::vector<Packet> packets() {
 
 }  // namespace
 
-// --- RFC 1071 --------------------------------------------------------------------------------------------------------
+// --- RFC 1071 ----------------------------------------------------------------------------------------------
 
 TEST(checksum_agrees_with_rfc_1071_byte_by_byte) {
   SplitMix random(1);
   for (size_t n = 0; n < 300; ++n) {
     Bytes data = random_bytes(random, n + 8);
     for (size_t align = 0; align < 8; ++align)
-      REQUIRE(checksum_fold(checksum_add(0, &data[align], n)) == swapped(Rfc1071().bytes(&data[align], n).checksum()));
+      REQUIRE(checksum_fold(checksum_add(0, &data[align], n)) ==
+              swapped(Rfc1071().bytes(&data[align], n).checksum()));
   }
 }
 
@@ -72,7 +73,8 @@ TEST(checksum_of_the_example_of_rfc_1071_s3) {
 TEST(checksum_carries_survive_long_runs_of_ones_rfc_1071_s2) {
   const Bytes ones(65536, std::byte{0xff});
   for (const size_t n : {size_t{65536}, size_t{65535}, size_t{65534}, size_t{3}, size_t{1}})
-    CHECK_EQ(checksum_fold(checksum_add(0, ones.data(), n)), swapped(Rfc1071().bytes(ones.data(), n).checksum()));
+    CHECK_EQ(checksum_fold(checksum_add(0, ones.data(), n)),
+             swapped(Rfc1071().bytes(ones.data(), n).checksum()));
   uint64_t sum = 0;
   Rfc1071 model;
   for (int i = 0; i < 100; ++i) {
@@ -84,7 +86,7 @@ TEST(checksum_carries_survive_long_runs_of_ones_rfc_1071_s2) {
   CHECK_EQ(checksum_fold(0), 0xffff);
 }
 
-// --- completing what a driver left open, §5.1.6.2 --------------------------------------------------------------------
+// --- completing what a driver left open, §5.1.6.2 ----------------------------------------------------------
 
 TEST(completion_at_every_start_and_offset_agrees_with_the_model_s5_1_6_2) {
   SplitMix random(2);
@@ -134,7 +136,8 @@ TEST(a_completed_packet_is_the_packet_with_its_checksum) {
   }
 }
 
-// What is_partial_l4 agrees to, complete_checksum makes good: whatever bit of the packet or of the header is wrong.
+// What is_partial_l4 agrees to, complete_checksum makes good: whatever bit of the packet or of the header is
+// wrong.
 TEST(a_partial_packet_is_told_from_anything_else) {
   SplitMix random(3);
   for (Packet p : packets()) {
@@ -163,7 +166,7 @@ TEST(a_partial_packet_is_told_from_anything_else) {
   CHECK(!is_partial_l4(f.data(), f.size(), 34, 6));
 }
 
-// --- verifying what came, §5.1.6.4.1 ---------------------------------------------------------------------------------
+// --- verifying what came, §5.1.6.4.1 -----------------------------------------------------------------------
 
 TEST(a_good_packet_is_good_and_any_flipped_bit_that_counts_is_found) {
   for (const Packet& p : packets()) {
@@ -229,7 +232,7 @@ TEST(a_cut_packet_is_not_read_beyond_its_end) {
   }
 }
 
-// --- flows -----------------------------------------------------------------------------------------------------------
+// --- flows -------------------------------------------------------------------------------------------------
 
 TEST(a_flow_is_what_stands_in_the_frame) {
   for (const Packet& p : packets()) {
@@ -277,7 +280,7 @@ TEST(no_rule_matches_options_fragments_extension_headers_or_other_protocols) {
   CHECK(!parse_flow(f.data(), f.size(), flow));
 }
 
-// --- steering --------------------------------------------------------------------------------------------------------
+// --- steering ----------------------------------------------------------------------------------------------
 
 TEST(a_rule_matches_its_flow_exactly_and_then_anybody_who_sends_there) {
   Steering steering;
@@ -358,7 +361,8 @@ TEST(steering_agrees_with_a_map_over_random_changes) {
         REQUIRE((got != nullptr) == want.has_value());
         if (got != nullptr) REQUIRE(*got == *want);
       }
-      for (uint64_t i = 0; i < flows; ++i) REQUIRE((steering.lookup(flow_of(i)) != nullptr) == found(flow_of(i)).has_value());
+      for (uint64_t i = 0; i < flows; ++i)
+        REQUIRE((steering.lookup(flow_of(i)) != nullptr) == found(flow_of(i)).has_value());
     }
   }
 }

@@ -96,7 +96,7 @@ bool soon(const std::function<bool()>& condition) {
 
 }  // namespace
 
-// --- stepped ---------------------------------------------------------------------------------------------------------
+// --- stepped -----------------------------------------------------------------------------------------------
 
 TEST(step_goes_from_one_due_time_to_the_next) {
   const auto engine = make_engine();
@@ -167,9 +167,9 @@ TEST(the_same_seed_gives_the_same_run_of_two_cards_byte_for_byte) {
     const auto engine = make_engine();
     const auto a = make_nic(*engine);
     const auto b = make_nic(*engine);
-    const auto link = make_link(*engine, a, b,
-                                {.rate_bps = 1e9, .delay_ns = 5000, .jitter_ns = 3000, .loss = 0.1, .duplicate = 0.1},
-                                seed);
+    const auto link = make_link(
+        *engine, a, b, {.rate_bps = 1e9, .delay_ns = 5000, .jitter_ns = 3000, .loss = 0.1, .duplicate = 0.1},
+        seed);
     Driver da(engine, a);
     Driver db(engine, b);
     mock::must(da.start(kBaseFeatures, 64) && db.start(kBaseFeatures, 64), "start");
@@ -196,7 +196,7 @@ TEST(the_same_seed_gives_the_same_run_of_two_cards_byte_for_byte) {
   CHECK(first != run(4));
 }
 
-// --- the thread ------------------------------------------------------------------------------------------------------
+// --- the thread --------------------------------------------------------------------------------------------
 
 TEST(a_processor_that_is_not_there_is_refused) {
   std::string error;
@@ -342,7 +342,8 @@ TEST(an_engine_sleeps_whatever_a_driver_left_behind) {
       const Engine::Guard guard(*engine);
       Bytes frame = make_frame(1, 60);
       const Slice slice = {frame.data(), 60};
-      CHECK_EQ(peer->deliver({.slices = &slice, .count = 1, .length = 60}, engine->now(), false), Delivery::kTaken);
+      CHECK_EQ(peer->deliver({.slices = &slice, .count = 1, .length = 60}, engine->now(), false),
+               Delivery::kTaken);
       peer->flush(engine->now());
       if (broken)
         peer->need_reset();
@@ -354,7 +355,8 @@ TEST(an_engine_sleeps_whatever_a_driver_left_behind) {
   }
 }
 
-// A card that only receives falls idle while its neighbour is busy; an interrupt held back then has a time to keep.
+// A card that only receives falls idle while its neighbour is busy; an interrupt held back then has a time to
+// keep.
 TEST(a_held_interrupt_comes_though_its_card_is_idle_s5_1_6_5_9) {
   const auto engine = make_engine(false, 2'000'000);
   const auto a = make_nic(*engine);
@@ -465,7 +467,7 @@ TEST(a_guard_gets_in_though_the_engine_is_busy) {
   CHECK(clock_of(CLOCK_MONOTONIC) - start < TimeNs{kPatienceMs} * 1'000'000);
 }
 
-// --- lives that end out of order -------------------------------------------------------------------------------------
+// --- lives that end out of order ---------------------------------------------------------------------------
 
 TEST(a_doorbell_after_removal_does_nothing) {
   for (const bool stepped : {true, false}) {
@@ -553,18 +555,19 @@ TEST(cards_and_links_may_outlive_their_engine) {
   }
 }
 
-// --- two drivers that sleep, and the engine --------------------------------------------------------------------------
+// --- two drivers that sleep, and the engine ----------------------------------------------------------------
 
 namespace {
 
-// A driver on a thread of its own: slots for frames, buffers always offered, doorbells only when asked for, and sleep on
-// the interrupt when there is nothing to do.
+// A driver on a thread of its own: slots for frames, buffers always offered, doorbells only when asked for,
+// and sleep on the interrupt when there is nothing to do.
 class Peer {
  public:
   static constexpr uint32_t kSlotBytes = 1024;
   static constexpr uint32_t kSlots = 64;
 
-  Peer(const std::shared_ptr<Engine>& engine, std::shared_ptr<Nic> nic, std::atomic<bool>& failed, uint64_t seed)
+  Peer(const std::shared_ptr<Engine>& engine, std::shared_ptr<Nic> nic, std::atomic<bool>& failed,
+       uint64_t seed)
       : driver(engine, std::move(nic), size_t{1} << 20),
         tx_(driver.alloc(size_t{kSlotBytes} * kSlots)),
         rx_(driver.alloc(size_t{kSlotBytes} * kSlots)),
@@ -687,7 +690,8 @@ struct EchoOptions {
 bool echo(Engine& engine, const std::shared_ptr<Engine>& shared, const EchoOptions& o, uint64_t seed) {
   const auto nic_a = make_nic(engine);
   const auto nic_b = make_nic(engine);
-  const auto link = make_link(engine, nic_a, nic_b, {.delay_ns = o.delay_ns, .queue_frames = 16, .pause = true}, seed);
+  const auto link =
+      make_link(engine, nic_a, nic_b, {.delay_ns = o.delay_ns, .queue_frames = 16, .pause = true}, seed);
   std::atomic<bool> failed{false};
   Peer a(shared, nic_a, failed, seed);
   Peer b(shared, nic_b, failed, seed);
@@ -868,8 +872,9 @@ TEST(other_cards_come_and_go_while_two_work) {
   resets.join();
 }
 
-// A sender whose frames wait for the receiver's buffers, and a receiver that offers few, or none, or too small ones, or is
-// reset: nothing else wakes the sender, so each wait ends only if the card remembers who waits.
+// A sender whose frames wait for the receiver's buffers, and a receiver that offers few, or none, or too
+// small ones, or is reset: nothing else wakes the sender, so each wait ends only if the card remembers who
+// waits.
 TEST(a_waiting_sender_is_never_forgotten_802_3_annex_31b) {
   for (const bool resets : {false, true})
     for (const bool mergeable : {false, true})
@@ -878,7 +883,8 @@ TEST(a_waiting_sender_is_never_forgotten_802_3_annex_31b) {
         const auto engine = make_engine(false, 1000);
         const auto nic_a = make_nic(*engine);
         const auto nic_b = make_nic(*engine);
-        const auto link = make_link(*engine, nic_a, nic_b, {.delay_ns = delay, .queue_frames = 4, .pause = true}, seed);
+        const auto link =
+            make_link(*engine, nic_a, nic_b, {.delay_ns = delay, .queue_frames = 4, .pause = true}, seed);
         const uint64_t features =
             kEvent | feature(kFeatureRingReset) | (mergeable ? feature(kFeatureMrgRxbuf) : 0);
         std::atomic<bool> failed{false};
@@ -944,7 +950,8 @@ TEST(a_waiting_sender_goes_on_when_its_receiver_is_gone) {
       const auto engine = make_engine(false, 1000);
       const auto nic_a = make_nic(*engine);
       const auto nic_b = make_nic(*engine, {.queue_pairs = 2});
-      const auto link = make_link(*engine, nic_a, nic_b, {.delay_ns = delay, .queue_frames = 1, .pause = true});
+      const auto link =
+          make_link(*engine, nic_a, nic_b, {.delay_ns = delay, .queue_frames = 1, .pause = true});
       Driver a(engine, nic_a);
       Driver b(engine, nic_b);
       const uint64_t features = kEvent | feature(kFeatureRingReset);
@@ -966,7 +973,8 @@ TEST(a_waiting_sender_goes_on_when_its_receiver_is_gone) {
         if (which == How::kUnmap) nic_b->unmap(kRx, 0);
         if (which == How::kNeedsReset) nic_b->need_reset();
         if (which == How::kUnplug) link->unplug();
-        if (which == How::kUnsteer) CHECK(nic_b->steer(packet.flow(), 1));  // to a pair that is not active: dropped
+        if (which == How::kUnsteer)
+          CHECK(nic_b->steer(packet.flow(), 1));  // to a pair that is not active: dropped
       }
       if (!CHECK(soon([&] { return sent() == 2; }))) std::fprintf(stderr, "how %d\n", how);
     }

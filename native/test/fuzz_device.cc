@@ -1,6 +1,6 @@
-// Two cards on a wire, and drivers that do anything: any bytes are a sequence of operations. Whatever they are, the device
-// touches nothing outside its mappings, comes to an end, and accounts for every frame.
-// Build with clang++ -fsanitize=fuzzer,address,undefined; seeds in corpus/device.
+// Two cards on a wire, and drivers that do anything: any bytes are a sequence of operations. Whatever they
+// are, the device touches nothing outside its mappings, comes to an end, and accounts for every frame. Build
+// with clang++ -fsanitize=fuzzer,address,undefined; seeds in corpus/device.
 //
 //   a driver's region   [ canary | window: what the card's queues may see, in part or whole | canary ]
 //
@@ -269,7 +269,8 @@ class Run {
       case 22: {  // used_event and avail.flags
         Queue& q = h.queues[index];
         h.put(q.avail + kAvailFlags, static_cast<uint16_t>(in_.u8() & 1));
-        return h.put(q.avail + kAvailRing + uint64_t{2} * q.size, static_cast<uint16_t>(q.added + in_.u8() - 128));
+        return h.put(q.avail + kAvailRing + uint64_t{2} * q.size,
+                     static_cast<uint16_t>(q.added + in_.u8() - 128));
       }
       case 23:  // a ring of one descriptor, over and over
         for (uint16_t i = 0; i < h.queues[index].size; ++i) offer(h, index, h.queues[index].next_desc);
@@ -297,7 +298,8 @@ class Run {
   uint16_t any_queue(const Host& h) { return static_cast<uint16_t>(in_.u8() % h.nic->queues()); }
 
   static void map(Host& h, int queue, uint64_t at, uint64_t length, Access access) {
-    if (h.nic->map(queue, {kIova + at, length, h.window() + at, access, h.region})) h.mapped.emplace_back(queue, at);
+    if (h.nic->map(queue, {kIova + at, length, h.window() + at, access, h.region}))
+      h.mapped.emplace_back(queue, at);
   }
 
   void plug(uint8_t kind) {
@@ -329,9 +331,9 @@ class Run {
 
   // A driver's handshake, as far as the input says, with queues where it says.
   void start(Host& h) {
-    static constexpr uint32_t kBits[] = {
-        kFeatureMrgRxbuf, kFeatureIndirectDesc, kFeatureEventIdx, kFeatureInOrder, kFeatureCsum, kFeatureGuestCsum,
-        kFeatureRingReset, kFeatureCtrlVq};
+    static constexpr uint32_t kBits[] = {kFeatureMrgRxbuf,  kFeatureIndirectDesc, kFeatureEventIdx,
+                                         kFeatureInOrder,   kFeatureCsum,         kFeatureGuestCsum,
+                                         kFeatureRingReset, kFeatureCtrlVq};
     const uint8_t some = in_.u8();
     const uint8_t how = in_.u8();
     uint64_t features = feature(kFeatureVersion1);
@@ -339,7 +341,8 @@ class Run {
       if ((some >> i & 1) != 0) features |= feature(kBits[i]);
     if ((features & feature(kFeatureCtrlVq)) != 0 && (how & 1) != 0)
       features |= feature(kFeatureCtrlRx) | feature(kFeatureCtrlRxExtra) | feature(kFeatureMq) |
-                  feature(kFeatureCtrlMacAddr) | feature(kFeatureNotfCoal) | feature(kFeatureCtrlGuestOffloads);
+                  feature(kFeatureCtrlMacAddr) | feature(kFeatureNotfCoal) |
+                  feature(kFeatureCtrlGuestOffloads);
     if ((how & 2) != 0) features |= feature(kFeatureMtu);
     h.nic->write(kRegStatus, 0);
     h.nic->write(kRegStatus, kStatusAcknowledge | kStatusDriver);
@@ -349,7 +352,8 @@ class Run {
     }
     h.nic->write(kRegStatus, kStatusFeaturesOk);
     ASSERT((h.nic->read(kRegStatus) & kStatusFeaturesOk) != 0);
-    for (uint16_t i = 0; i < h.nic->queues(); ++i) lay_out(h, i, static_cast<uint16_t>(2U << (how >> 2 & 3)), 0);
+    for (uint16_t i = 0; i < h.nic->queues(); ++i)
+      lay_out(h, i, static_cast<uint16_t>(2U << (how >> 2 & 3)), 0);
     if (how < 0xf0) h.nic->write(kRegStatus, kStatusDriverOk);
     h.may_need_reset = false;
   }
@@ -383,9 +387,11 @@ class Run {
     const uint8_t how = in_.u8();
     h.nic->write(kRegQueueSel, index);
     h.nic->write((how & 1) != 0 ? kRegQueueReset : kRegQueueReady, how & 1);
-    if (how < 128) return lay_out(h, index, static_cast<uint16_t>(2U << (how >> 1 & 7)), uint64_t{16} * (how >> 4));
+    if (how < 128)
+      return lay_out(h, index, static_cast<uint16_t>(2U << (how >> 1 & 7)), uint64_t{16} * (how >> 4));
     const auto size = static_cast<uint16_t>(how < 240 ? 1U << (how >> 1 & 7) : in_.u16());
-    h.queues[index] = {.desc = any_address(in_), .avail = any_address(in_), .used = any_address(in_), .size = size};
+    h.queues[index] = {
+        .desc = any_address(in_), .avail = any_address(in_), .used = any_address(in_), .size = size};
     if (h.queues[index].size == 0) h.queues[index].size = 1;
     ready(h, index);
   }
@@ -436,7 +442,8 @@ class Run {
       const uint16_t head = add(h, index, {place(len, (how & 16) != 0), len, kDescWrite, 0});
       if ((how & 8) != 0) {  // in two pieces
         const uint16_t second = add(h, index, {place(len, (how & 32) != 0), len, kDescWrite, 0});
-        h.put(h.queues[index].desc + uint64_t{16} * head, VirtqDesc{buffer(), 1U + how / 16, kDescWrite | kDescNext, second});
+        h.put(h.queues[index].desc + uint64_t{16} * head,
+              VirtqDesc{buffer(), 1U + how / 16, kDescWrite | kDescNext, second});
       }
       offer(h, index, head);
     }
@@ -517,7 +524,8 @@ class Run {
     const uint32_t b = a < length ? 1 + in_.u8() % (length - a) : 0;
     const Slice slices[] = {{copy.get(), a}, {copy.get() + a, b}, {copy.get() + a + b, length - a - b}};
     const uint32_t count = a == length ? 1 : a + b == length ? 2 : 3;
-    const Frame whole = {.slices = slices, .count = count, .length = length, .checksum_valid = (how & 4) != 0};
+    const Frame whole = {
+        .slices = slices, .count = count, .length = length, .checksum_valid = (how & 4) != 0};
     h.nic->deliver(whole, w_.engine->now(), (how & 8) != 0);
     if ((how & 16) == 0) h.nic->flush(w_.engine->now());
   }
@@ -571,7 +579,8 @@ class Run {
     const uint8_t status = static_cast<uint8_t>(h.nic->read(kRegStatus));
     if ((status & kStatusNeedsReset) != 0 && !h.may_need_reset) {  // only a broken control queue earns it
       uint64_t broken = 0;
-      for (uint16_t i = 2; i < h.nic->queues(); i = static_cast<uint16_t>(i + 2)) broken += h.nic->counters(i).faults;
+      for (uint16_t i = 2; i < h.nic->queues(); i = static_cast<uint16_t>(i + 2))
+        broken += h.nic->counters(i).faults;
       ASSERT(broken > 0);
     }
     for (uint16_t i = 0; i < h.nic->queues(); ++i) {

@@ -51,13 +51,14 @@ bool plausible(uint64_t got, uint64_t n, double p) {
 uint32_t bits_changed(const Bytes& x, const Bytes& y) {
   if (x.size() != y.size()) return 1'000'000;
   uint32_t n = 0;
-  for (size_t i = 0; i < x.size(); ++i) n += static_cast<uint32_t>(std::popcount(static_cast<uint8_t>(x[i] ^ y[i])));
+  for (size_t i = 0; i < x.size(); ++i)
+    n += static_cast<uint32_t>(std::popcount(static_cast<uint8_t>(x[i] ^ y[i])));
   return n;
 }
 
 }  // namespace
 
-// --- the plain wire --------------------------------------------------------------------------------------------------
+// --- the plain wire ----------------------------------------------------------------------------------------
 
 TEST(a_plain_wire_hands_over_in_place_at_once_both_ways) {
   Wire w;
@@ -102,7 +103,7 @@ TEST(frames_in_pieces_arrive_whole_held_or_not) {
   }
 }
 
-// --- time ------------------------------------------------------------------------------------------------------------
+// --- time --------------------------------------------------------------------------------------------------
 
 TEST(rate_is_exact_of_the_wire_ieee_802_3) {
   for (const double rate : {1e9, 10e9, 100e6, 2.5e9, 12'345'678.0}) {
@@ -234,7 +235,7 @@ TEST(reordered_frames_come_later_by_so_much_and_the_others_keep_order) {
   CHECK(plausible(late, kFrames, 0.2));
 }
 
-// --- fates -----------------------------------------------------------------------------------------------------------
+// --- fates -------------------------------------------------------------------------------------------------
 
 TEST(loss_duplication_and_corruption_come_as_often_as_asked) {
   constexpr uint64_t kFrames = 20'000;
@@ -351,7 +352,7 @@ TEST(the_two_directions_have_fates_of_their_own) {
   CHECK(to_a != to_b);
 }
 
-// --- room ------------------------------------------------------------------------------------------------------------
+// --- room --------------------------------------------------------------------------------------------------
 
 TEST(a_full_queue_drops_and_counts) {
   Wire w({.delay_ns = 1000, .queue_frames = 7});
@@ -472,7 +473,7 @@ TEST(counters_add_up_whatever_happens) {
   }
 }
 
-// --- plugging --------------------------------------------------------------------------------------------------------
+// --- plugging ----------------------------------------------------------------------------------------------
 
 TEST(an_unplugged_wire_loses_what_it_holds_and_the_ends_may_be_plugged_again) {
   Wire w({.delay_ns = 1000});
@@ -485,7 +486,7 @@ TEST(an_unplugged_wire_loses_what_it_holds_and_the_ends_may_be_plugged_again) {
   CHECK_EQ(w.b->got.size(), 0);
   w.engine->remove(*w.link);
   const auto again = mock::make_link(*w.engine, w.b, w.a);  // the other way round
-  w.link->unplug();  // has nothing to say any more
+  w.link->unplug();                                         // has nothing to say any more
   CHECK(w.a->link() == again.get());
   w.send(make_frame(9, 60));
   CHECK_EQ(w.b->got.size(), 1);

@@ -1,6 +1,7 @@
-// A virtio-net driver for tests and fuzzing: the driver's side of split virtqueues, the handshake through the registers,
-// and the other end of the wire. It keeps the standard's rules (virtio 1.2 §2.7, §3.1.1, §5.1.6); a test that wants
-// them broken writes to desc(), avail_entry(), avail_idx() and the rest, which are public for that.
+// A virtio-net driver for tests and fuzzing: the driver's side of split virtqueues, the handshake through the
+// registers, and the other end of the wire. It keeps the standard's rules (virtio 1.2 §2.7, §3.1.1, §5.1.6);
+// a test that wants them broken writes to desc(), avail_entry(), avail_idx() and the rest, which are public
+// for that.
 #pragma once
 
 #include <poll.h>
@@ -71,8 +72,8 @@ class Ring {
   }
 
   Ring() = default;
-  // Lies at `at` (16-aligned), an address of which memory holds the byte 0 at `iova`. With a seed, free descriptors
-  // are taken in a random order; with IN_ORDER in the ring's (§2.7.5.2).
+  // Lies at `at` (16-aligned), an address of which memory holds the byte 0 at `iova`. With a seed, free
+  // descriptors are taken in a random order; with IN_ORDER in the ring's (§2.7.5.2).
   Ring(std::byte* memory, uint64_t iova, uint64_t at, uint16_t size, uint64_t features, uint64_t seed = 0)
       : memory_(memory),
         iova_(iova),
@@ -111,7 +112,7 @@ class Ring {
   size_t outstanding() const { return outstanding_.size(); }
   std::byte* at(uint64_t addr) const { return memory_ + (addr - iova_); }
 
-  // --- raw ---------------------------------------------------------------------------------------------------------
+  // --- raw -------------------------------------------------------------------------------------------------
   VirtqDesc& desc(size_t i) const { return reinterpret_cast<VirtqDesc*>(at(desc_))[i]; }
   VirtqDesc& table(uint16_t head, size_t i) const {
     return reinterpret_cast<VirtqDesc*>(at(table_addr(head)))[i];
@@ -132,7 +133,7 @@ class Ring {
   // Makes every index look as after `at` chains: to test what happens where they wrap. Of a clear ring only.
   void start_at(uint16_t at) { added_ = asked_ = taken_ = at; }
 
-  // --- the driver ----------------------------------------------------------------------------------------------------
+  // --- the driver ------------------------------------------------------------------------------------------
   // Offers a chain; its head, or -1 without room. Seen by the device after publish().
   int add(std::span<const Buffer> buffers, uint64_t token = 0, Shape shape = Shape::kDirect) {
     const auto n = static_cast<uint32_t>(buffers.size());
@@ -164,7 +165,8 @@ class Ring {
                                 .next = 0};
     }
     for (uint32_t i = direct; i < n; ++i)
-      put(table(head, i - direct), buffers[i], i + 1 < n, static_cast<uint16_t>(i + 1 < n ? i - direct + 1 : 0));
+      put(table(head, i - direct), buffers[i], i + 1 < n,
+          static_cast<uint16_t>(i + 1 < n ? i - direct + 1 : 0));
     avail_entry(added_) = head;
     ++added_;
     outstanding_.push_back(head);
@@ -189,7 +191,8 @@ class Ring {
     uint16_t head = 0;
     uint32_t len = 0;
     if (in_order_) {
-      // §2.7.9: one entry, at the place of the first of the batch, may stand for all up to the chain that it names.
+      // §2.7.9: one entry, at the place of the first of the batch, may stand for all up to the chain that it
+      // names.
       if (!in_batch_) {
         batch_ = used_entry(taken_);
         in_batch_ = true;
@@ -317,13 +320,15 @@ inline constexpr uint64_t kBaseFeatures = feature(kFeatureVersion1);
 class Driver {
  public:
   // A driver with a region of its own, which the NIC's queues see at `iova`.
-  Driver(std::shared_ptr<Engine> engine, std::shared_ptr<Nic> nic, size_t bytes = size_t{16} << 20, uint64_t iova = 0)
+  Driver(std::shared_ptr<Engine> engine, std::shared_ptr<Nic> nic, size_t bytes = size_t{16} << 20,
+         uint64_t iova = 0)
       : engine_(std::move(engine)), nic_(std::move(nic)), iova_(iova), next_(iova) {
     std::string error;
     region_ = Region::create(bytes, error);
     must(region_ != nullptr, error.c_str());
     const Engine::Guard guard(*engine_);
-    must(nic_->map(Nic::kEveryQueue, {iova, region_->size(), region_->data(), Access::kBoth, region_}), "map");
+    must(nic_->map(Nic::kEveryQueue, {iova, region_->size(), region_->data(), Access::kBoth, region_}),
+         "map");
   }
 
   Nic& nic() { return *nic_; }
@@ -337,7 +342,7 @@ class Driver {
     return at;
   }
 
-  // --- registers (§4.2.2) ------------------------------------------------------------------------------------------
+  // --- registers (§4.2.2) ----------------------------------------------------------------------------------
   uint32_t read(uint32_t offset) {
     const Engine::Guard guard(*engine_);
     return nic_->read(offset);
@@ -413,7 +418,7 @@ class Driver {
   Ring& ring(uint16_t index) { return rings_.at(index); }
   bool has(uint32_t bit) const { return (features_ & feature(bit)) != 0; }
 
-  // --- frames --------------------------------------------------------------------------------------------------------
+  // --- frames ----------------------------------------------------------------------------------------------
   void kick(uint16_t index) { nic_->kick(index); }
   // Publishes, and rings if the device asks.
   bool publish(uint16_t index) {
@@ -426,8 +431,9 @@ class Driver {
     std::memcpy(at(addr) + sizeof header, frame.data(), frame.size());
   }
   // Puts header and frame at `addr` and offers them in pieces of these lengths (the last takes what is left).
-  int add_frame(uint16_t index, uint64_t addr, std::span<const std::byte> frame, std::vector<uint32_t> lengths = {},
-                Shape shape = Shape::kDirect, const VirtioNetHdr& header = {}, uint64_t token = 0) {
+  int add_frame(uint16_t index, uint64_t addr, std::span<const std::byte> frame,
+                std::vector<uint32_t> lengths = {}, Shape shape = Shape::kDirect,
+                const VirtioNetHdr& header = {}, uint64_t token = 0) {
     fill(addr, header, frame);
     uint32_t left = static_cast<uint32_t>(sizeof header + frame.size());
     std::vector<uint32_t> pieces;
@@ -467,14 +473,15 @@ class Driver {
     return true;
   }
 
-  // --- interrupts ----------------------------------------------------------------------------------------------------
+  // --- interrupts ------------------------------------------------------------------------------------------
   InterruptPage& page() { return *reinterpret_cast<InterruptPage*>(nic_->interrupt_page()->data()); }
   // Takes what is pending, as src/nic does: first `signalled`, then the bits.
   bool take_interrupt(uint32_t vector) {
     eventfd_t ignored = 0;
     eventfd_read(nic_->interrupt_fd(), &ignored);
     std::atomic_ref<uint32_t>(page().signalled).store(0);
-    for (uint32_t i = 0; i < kVectors / 32; ++i) taken_[i] |= std::atomic_ref<uint32_t>(page().pending[i]).exchange(0);
+    for (uint32_t i = 0; i < kVectors / 32; ++i)
+      taken_[i] |= std::atomic_ref<uint32_t>(page().pending[i]).exchange(0);
     const uint32_t bit = uint32_t{1} << (vector % 32);
     const bool was = (taken_[vector / 32] & bit) != 0;
     taken_[vector / 32] &= ~bit;
@@ -486,8 +493,9 @@ class Driver {
     return poll(&p, 1, timeout_ms) == 1;
   }
 
-  // --- control queue -------------------------------------------------------------------------------------------------
-  // One command, in stepped mode; the ack, or -1 if none came.
+  // --- control queue
+  // ------------------------------------------------------------------------------------------------- One
+  // command, in stepped mode; the ack, or -1 if none came.
   int command(uint8_t command_class, uint8_t code, std::span<const std::byte> data) {
     if (control_ == 0) control_ = alloc(8192);
     const auto n = static_cast<uint32_t>(2 + data.size());
@@ -532,7 +540,7 @@ class WireEnd final : public Endpoint {
     bool checksum_valid;
   };
   std::vector<Got> got;
-  bool room = true;   // without it, it makes senders wait, or drops
+  bool room = true;  // without it, it makes senders wait, or drops
   uint32_t flushes = 0;
   uint64_t busy = 0;
 
@@ -549,7 +557,8 @@ class WireEnd final : public Endpoint {
   void flush(TimeNs) override { ++flushes; }
   uint32_t poll(TimeNs, uint32_t) override { return 0; }
 
-  Delivery send(std::span<const std::byte> bytes, TimeNs now, bool checksum_valid = false, bool then_flush = true) {
+  Delivery send(std::span<const std::byte> bytes, TimeNs now, bool checksum_valid = false,
+                bool then_flush = true) {
     const Slice slice = {const_cast<std::byte*>(bytes.data()), static_cast<uint32_t>(bytes.size())};
     return send_slices({&slice, 1}, now, checksum_valid, then_flush);
   }
@@ -570,7 +579,8 @@ class WireEnd final : public Endpoint {
   }
 };
 
-// Bytes that tell where they belong, behind an Ethernet header to `to` (of an EtherType for experiments, RFC 9542).
+// Bytes that tell where they belong, behind an Ethernet header to `to` (of an EtherType for experiments, RFC
+// 9542).
 inline Bytes make_frame(uint64_t id, uint32_t length, std::array<uint8_t, 6> to = {0x02, 0, 0, 0, 0, 1}) {
   Bytes frame(std::max<uint32_t>(length, 14));
   SplitMix random(id ^ 0x6672616d65);
@@ -597,8 +607,9 @@ inline std::shared_ptr<Nic> make_nic(Engine& engine, const NicOptions& options =
   engine.add(nic);
   return nic;
 }
-inline std::shared_ptr<Link> make_link(Engine& engine, std::shared_ptr<Endpoint> a, std::shared_ptr<Endpoint> b,
-                                       const WireOptions& wire = {}, uint64_t seed = 1) {
+inline std::shared_ptr<Link> make_link(Engine& engine, std::shared_ptr<Endpoint> a,
+                                       std::shared_ptr<Endpoint> b, const WireOptions& wire = {},
+                                       uint64_t seed = 1) {
   const Engine::Guard guard(engine);
   auto link = std::make_shared<Link>(std::move(a), std::move(b), wire, wire, seed);
   engine.add(link);
@@ -613,8 +624,8 @@ struct Bench {
   std::shared_ptr<Link> link;
   Driver driver;
 
-  explicit Bench(const NicOptions& options = {}, const WireOptions& wire_options = {}, size_t bytes = size_t{16} << 20,
-                 uint64_t iova = 0, uint64_t seed = 1)
+  explicit Bench(const NicOptions& options = {}, const WireOptions& wire_options = {},
+                 size_t bytes = size_t{16} << 20, uint64_t iova = 0, uint64_t seed = 1)
       : nic(make_nic(*engine, options)), driver(engine, nic, bytes, iova) {
     const Engine::Guard guard(*engine);
     engine->add(wire);

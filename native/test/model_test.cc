@@ -1,5 +1,6 @@
-// The whole card against a std::deque: whatever driver and device do in whatever order, each frame arrives exactly once, in
-// order, with its bytes, and neither a doorbell nor an interrupt is lost. A failure prints the seed that repeats it.
+// The whole card against a std::deque: whatever driver and device do in whatever order, each frame arrives
+// exactly once, in order, with its bytes, and neither a doorbell nor an interrupt is lost. A failure prints
+// the seed that repeats it.
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -52,9 +53,9 @@ struct Host {
   Slots rx;
   std::deque<Bytes> expected;  // what this one is to receive
   uint32_t max_pieces[2] = {};
-  uint32_t max_frame = 0;      // that this one can take
-  bool armed[2] = {};          // it asked for an interrupt of the queue, and none has come since
-  bool asleep = false;         // the device has armed and waits for a doorbell
+  uint32_t max_frame = 0;  // that this one can take
+  bool armed[2] = {};      // it asked for an interrupt of the queue, and none has come since
+  bool asleep = false;     // the device has armed and waits for a doorbell
   uint64_t interrupts = 0;
 
   Host(const std::shared_ptr<Engine>& engine, std::shared_ptr<Nic> n)
@@ -65,8 +66,8 @@ class World {
  public:
   World(uint64_t seed, bool doorbells) : random_(seed), doorbells_(doorbells), seed_(seed) {
     engine_ = mock::make_engine();
-    // With doorbells, the test itself is the engine that sleeps; then nothing else may have to wake it: a wire without
-    // waiting, and a receiver that always has room.
+    // With doorbells, the test itself is the engine that sleeps; then nothing else may have to wake it: a
+    // wire without waiting, and a receiver that always has room.
     WireOptions wire = {.queue_frames = static_cast<uint32_t>(1 + random_.below(40)), .pause = !doorbells};
     if (!doorbells && random_.chance(0.5)) wire.delay_ns = static_cast<TimeNs>(random_.below(3000));
     if (!doorbells && random_.chance(0.3)) wire.rate_bps = 1e9;
@@ -130,7 +131,8 @@ class World {
       return;
     }
     if (wanted) h.asleep = false;
-    if (queue == kTx && h.asleep && h.driver.ring(kTx).added() != last_added_tx_[h.nic == hosts_[0]->nic ? 0 : 1])
+    if (queue == kTx && h.asleep &&
+        h.driver.ring(kTx).added() != last_added_tx_[h.nic == hosts_[0]->nic ? 0 : 1])
       fail("a sleeping device did not ask for a doorbell");
     if (queue == kTx) last_added_tx_[h.nic == hosts_[0]->nic ? 0 : 1] = h.driver.ring(kTx).added();
   }
@@ -139,7 +141,8 @@ class World {
     Host& to = other(h);
     if (h.tx.free.empty()) return;
     const Ring& rx = to.driver.ring(kRx);
-    if (doorbells_ && static_cast<uint16_t>(rx.shown() - rx.taken()) <= to.expected.size()) return;  // it would be dropped
+    if (doorbells_ && static_cast<uint16_t>(rx.shown() - rx.taken()) <= to.expected.size())
+      return;  // it would be dropped
     const auto length =
         static_cast<uint32_t>(14 + random_.below((random_.chance(0.5) ? 60 : to.max_frame) - 13));
     const Bytes frame = make_frame(seed_ * 1'000'003 + frames_, length);
@@ -243,7 +246,8 @@ class World {
   // §2.7.7.1: who asked for an interrupt and has used chains has an interrupt.
   void check(Host& h) {
     if (h.nic->fault(kRx) != Fault::kNone || h.nic->fault(kTx) != Fault::kNone) fail("a queue broke");
-    const bool due = (h.armed[kRx] && h.driver.ring(kRx).pending()) || (h.armed[kTx] && h.driver.ring(kTx).pending());
+    const bool due =
+        (h.armed[kRx] && h.driver.ring(kRx).pending()) || (h.armed[kTx] && h.driver.ring(kTx).pending());
     if (!due) return;
     if (!h.driver.wait_interrupt(0)) {
       fail("an interrupt was lost");
@@ -282,10 +286,13 @@ class World {
       if (h->driver.ring(kTx).outstanding() != 0) fail("a chain never came back");
       const QueueCounters rx = h->nic->counters(kRx);
       const QueueCounters tx = h->nic->counters(kTx);
-      if (rx.drop_no_buffer + rx.drop_too_long + rx.faults + tx.drop_bad_header + tx.drop_too_long + tx.faults != 0)
+      if (rx.drop_no_buffer + rx.drop_too_long + rx.faults + tx.drop_bad_header + tx.drop_too_long +
+              tx.faults !=
+          0)
         fail("a drop where none may be");
     }
-    if (hosts_[0]->nic->counters(kRx).frames + hosts_[1]->nic->counters(kRx).frames != frames_) fail("counters are off");
+    if (hosts_[0]->nic->counters(kRx).frames + hosts_[1]->nic->counters(kRx).frames != frames_)
+      fail("counters are off");
   }
 
   SplitMix random_;

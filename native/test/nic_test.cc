@@ -74,7 +74,7 @@ uint64_t dropped(const Nic& nic) {
 
 }  // namespace
 
-// --- what a NIC may be -----------------------------------------------------------------------------------------------
+// --- what a NIC may be -------------------------------------------------------------------------------------
 
 TEST(create_says_what_is_wrong) {
   const auto error_of = [](const std::function<void(NicOptions&)>& change) {
@@ -100,7 +100,7 @@ TEST(create_says_what_is_wrong) {
   CHECK(error_of([](NicOptions& o) { o.features |= feature(34); }).starts_with("features"));
 }
 
-// --- registers, §4.2.2 -----------------------------------------------------------------------------------------------
+// --- registers, §4.2.2 -------------------------------------------------------------------------------------
 
 TEST(registers_tell_what_the_device_is_s4_2_2) {
   Bench b;
@@ -118,8 +118,8 @@ TEST(registers_tell_what_the_device_is_s4_2_2) {
     if (!known && at != kRegQueueSizeMax && at != kRegQueueSize && at != kRegConfigGeneration)
       CHECK_EQ(b.driver.read(at), 0);
   }
-  for (const uint32_t at : {kRegMagicValue, kRegVersion, kRegDeviceId, kRegDeviceFeatures, kRegQueueSizeMax, kRegConfig,
-                            0x3cU, 0xffcU, 0xffffffffU})
+  for (const uint32_t at : {kRegMagicValue, kRegVersion, kRegDeviceId, kRegDeviceFeatures, kRegQueueSizeMax,
+                            kRegConfig, 0x3cU, 0xffcU, 0xffffffffU})
     b.driver.write(at, 0xffffffff);
   CHECK_EQ(b.driver.read(kRegMagicValue), kMagicValue);
   CHECK_EQ(b.driver.read(kRegConfig), 2);
@@ -150,7 +150,7 @@ TEST(a_change_of_the_link_changes_status_and_generation_and_interrupts_s5_1_4_s2
   CHECK(!b.driver.take_interrupt(kVectorConfig));
 }
 
-// --- the handshake, §3.1.1 and §2.1 ----------------------------------------------------------------------------------
+// --- the handshake, §3.1.1 and §2.1 ------------------------------------------------------------------------
 
 TEST(features_are_refused_without_version_1_or_if_never_offered_s2_2) {
   Bench b({.features = kAllFeatures & ~feature(kFeatureMrgRxbuf)});
@@ -169,8 +169,8 @@ TEST(features_that_need_others_are_refused_alone_s5_1_3_1) {
   for (const uint32_t bit : {kFeatureCtrlRx, kFeatureMq, kFeatureCtrlMacAddr, kFeatureNotfCoal,
                              kFeatureCtrlGuestOffloads, kFeatureCtrlRxExtra})
     CHECK(!b.driver.negotiate(kBaseFeatures | feature(bit)));
-  for (const uint32_t bit : {kFeatureCtrlRx, kFeatureMq, kFeatureCtrlMacAddr, kFeatureNotfCoal,
-                             kFeatureCtrlGuestOffloads})
+  for (const uint32_t bit :
+       {kFeatureCtrlRx, kFeatureMq, kFeatureCtrlMacAddr, kFeatureNotfCoal, kFeatureCtrlGuestOffloads})
     CHECK(b.driver.negotiate(kControl | feature(bit)));
   CHECK(!b.driver.negotiate(kControl | feature(kFeatureCtrlRxExtra)));
   CHECK(b.driver.negotiate(kControl | feature(kFeatureCtrlRxExtra) | feature(kFeatureCtrlRx)));
@@ -356,7 +356,7 @@ TEST(a_reset_forgets_all_but_what_the_host_set_s2_4) {
   CHECK_EQ(b.nic->nic_counters().drop_not_ready, 1);
 }
 
-// --- receiving, §5.1.6.3 and §5.1.6.4 --------------------------------------------------------------------------------
+// --- receiving, §5.1.6.3 and §5.1.6.4 ----------------------------------------------------------------------
 
 TEST(the_header_may_be_split_at_every_byte_in_receiving_s2_7_4_1) {
   for (const uint64_t features : {kBaseFeatures, kBaseFeatures | feature(kFeatureMrgRxbuf)})
@@ -420,18 +420,22 @@ TEST(frames_fit_exactly_or_not_at_all_without_mergeable_buffers_s5_1_6_3_1) {
   CHECK(got[1] == make_frame(3, 99));
 }
 
-// §5.1.6.4.1: num_buffers says how many; all but the last are filled; all are shown at once (the mock sees to that).
+// §5.1.6.4.1: num_buffers says how many; all but the last are filled; all are shown at once (the mock sees to
+// that).
 TEST(mergeable_buffers_of_every_size_s5_1_6_4_1) {
   SplitMix random(1);
   for (const uint64_t more : {uint64_t{0}, feature(kFeatureInOrder), feature(kFeatureEventIdx)})
     for (uint32_t size = 12; size <= 80; ++size) {
       Bench b;
-      REQUIRE(b.driver.start(kBaseFeatures | feature(kFeatureMrgRxbuf) | feature(kFeatureIndirectDesc) | more, 256));
-      for (const uint32_t length : {14U, 60U, size - 12 + 13, 2 * size - 12, 2 * size - 11, 3 * size - 12, 333U}) {
+      REQUIRE(b.driver.start(kBaseFeatures | feature(kFeatureMrgRxbuf) | feature(kFeatureIndirectDesc) | more,
+                             256));
+      for (const uint32_t length :
+           {14U, 60U, size - 12 + 13, 2 * size - 12, 2 * size - 11, 3 * size - 12, 333U}) {
         if (length < 14) continue;
         const uint32_t want = (kHeader + length + size - 1) / size;
         for (uint32_t i = 0; i < want; ++i)
-          b.driver.post(0, mock::random_lengths(random, size, 4), random.chance(0.5) ? Shape::kDirect : Shape::kTail);
+          b.driver.post(0, mock::random_lengths(random, size, 4),
+                        random.chance(0.5) ? Shape::kDirect : Shape::kTail);
         b.driver.publish(0);
         b.wire->send(make_frame(length, length), 0);
         Received r;
@@ -565,13 +569,14 @@ TEST(frames_too_short_for_ethernet_are_dropped) {
 TEST(data_valid_is_set_for_what_was_verified_and_only_with_guest_csum_s5_1_6_4_1) {
   for (const bool guest_csum : {false, true}) {
     Bench b;
-    REQUIRE(b.driver.start(kControl | feature(kFeatureCtrlGuestOffloads) | (guest_csum ? feature(kFeatureGuestCsum) : 0),
-                           64));
+    REQUIRE(b.driver.start(
+        kControl | feature(kFeatureCtrlGuestOffloads) | (guest_csum ? feature(kFeatureGuestCsum) : 0), 64));
     post_full(b.driver, 0, 40);
     const auto flags = [&](const Bytes& frame, bool known = false, bool pieces = false) {
       if (pieces) {
         Bytes copy = frame;
-        const Slice s[] = {{copy.data(), 5}, {&copy[5], 30}, {&copy[35], static_cast<uint32_t>(copy.size() - 35)}};
+        const Slice s[] = {
+            {copy.data(), 5}, {&copy[5], 30}, {&copy[35], static_cast<uint32_t>(copy.size() - 35)}};
         b.wire->send_slices(s, 0, known);
       } else {
         b.wire->send(frame, 0, known);
@@ -603,12 +608,13 @@ TEST(data_valid_is_set_for_what_was_verified_and_only_with_guest_csum_s5_1_6_4_1
     CHECK_EQ(flags(good), 0);
     offloads.clear();
     le(offloads, feature(kFeatureGuestCsum), 8);
-    CHECK_EQ(b.driver.command(kCtrlGuestOffloads, kCtrlGuestOffloadsSet, offloads), guest_csum ? kCtrlOk : kCtrlErr);
+    CHECK_EQ(b.driver.command(kCtrlGuestOffloads, kCtrlGuestOffloadsSet, offloads),
+             guest_csum ? kCtrlOk : kCtrlErr);
     CHECK_EQ(flags(good), valid);
   }
 }
 
-// --- sending, §5.1.6.2 -----------------------------------------------------------------------------------------------
+// --- sending, §5.1.6.2 -------------------------------------------------------------------------------------
 
 TEST(the_header_may_be_split_at_every_byte_in_sending_s2_7_4_1) {
   for (uint32_t first = 1; first <= 30; ++first)
@@ -635,7 +641,8 @@ TEST(many_frames_go_out_in_order_in_one_interrupt_a_batch) {
     REQUIRE(b.driver.start(kBaseFeatures | more, 512));
     const uint64_t at = b.driver.alloc(512 * 256);
     for (uint64_t i = 0; i < 200; ++i)
-      b.driver.add_frame(1, at + i * 256, make_frame(i, 60 + static_cast<uint32_t>(i % 100)), {}, Shape::kDirect, {}, i);
+      b.driver.add_frame(1, at + i * 256, make_frame(i, 60 + static_cast<uint32_t>(i % 100)), {},
+                         Shape::kDirect, {}, i);
     b.driver.publish(1);
     b.step();
     REQUIRE(b.wire->got.size() == 200);
@@ -766,7 +773,7 @@ TEST(only_a_right_partial_checksum_is_known_to_be_good_behind_the_wire) {
   CHECK(!known(make_frame(1, 60), 14, 6));
 }
 
-// --- interrupts, §2.7.7 ----------------------------------------------------------------------------------------------
+// --- interrupts, §2.7.7 ------------------------------------------------------------------------------------
 
 TEST(interrupts_come_unless_suppressed_with_and_without_event_idx_s2_7_7) {
   for (const uint64_t more : {uint64_t{0}, feature(kFeatureEventIdx)}) {
@@ -840,7 +847,7 @@ TEST(one_write_to_the_eventfd_serves_until_it_is_taken) {
   CHECK(b.driver.wait_interrupt(0));
 }
 
-// --- interrupt coalescing, virtio 1.3 §5.1.6.5.9 ---------------------------------------------------------------------
+// --- interrupt coalescing, virtio 1.3 §5.1.6.5.9 -----------------------------------------------------------
 
 TEST(interrupts_are_held_until_max_usecs_after_the_first_frame_s5_1_6_5_9) {
   Bench b;
@@ -916,7 +923,8 @@ TEST(coalescing_of_sent_frames_is_apart_from_received_s5_1_6_5_9) {
 }
 
 TEST(nothing_is_held_with_max_usecs_or_max_packets_0_s5_1_6_5_9_1) {
-  for (const auto& [packets, usecs] : {std::pair{0U, 0U}, std::pair{100U, 0U}, std::pair{0U, 100U}, std::pair{1U, 100U}}) {
+  for (const auto& [packets, usecs] :
+       {std::pair{0U, 0U}, std::pair{100U, 0U}, std::pair{0U, 100U}, std::pair{1U, 100U}}) {
     Bench b;
     REQUIRE(b.driver.start(kControl | feature(kFeatureNotfCoal), 64));
     REQUIRE(b.driver.command(kCtrlNotfCoal, kCtrlNotfCoalRxSet, coalescing(packets, usecs)) == kCtrlOk);
@@ -984,7 +992,7 @@ TEST(a_reset_drops_held_interrupts_and_time_goes_on_s2_4) {
   }
 }
 
-// --- faults and recovery, §2.6.1 -------------------------------------------------------------------------------------
+// --- faults and recovery, §2.6.1 ---------------------------------------------------------------------------
 
 namespace {
 
@@ -1000,8 +1008,10 @@ std::vector<Break> breaks() {
     const auto add = [&](Fault fault, std::function<void(Ring&, uint16_t)> spoil) {
       out.push_back({fault, transmit, std::move(spoil)});
     };
-    add(Fault::kAvailIndex, [](Ring& r, uint16_t) { r.avail_idx().store(static_cast<uint16_t>(r.taken() - 1)); });
-    add(Fault::kAvailIndex, [](Ring& r, uint16_t) { r.avail_idx().store(static_cast<uint16_t>(r.taken() + 9)); });
+    add(Fault::kAvailIndex,
+        [](Ring& r, uint16_t) { r.avail_idx().store(static_cast<uint16_t>(r.taken() - 1)); });
+    add(Fault::kAvailIndex,
+        [](Ring& r, uint16_t) { r.avail_idx().store(static_cast<uint16_t>(r.taken() + 9)); });
     add(Fault::kHeadRange, [](Ring& r, uint16_t) { r.avail_entry(r.taken()) = 8; });
     add(Fault::kNextRange, [](Ring& r, uint16_t h) { r.desc(h).flags |= kDescNext, r.desc(h).next = 8; });
     add(Fault::kChainTooLong, [](Ring& r, uint16_t h) { r.desc(h).flags |= kDescNext, r.desc(h).next = h; });
@@ -1031,8 +1041,8 @@ TEST(a_broken_queue_stops_alone_is_told_and_recovers_by_ring_reset_s2_6_1) {
     const uint64_t at = d.alloc(256);
     const auto offer = [&](const std::function<void(Ring&, uint16_t)>& spoil) {
       Ring& r = d.ring(index);
-      const int head = what.transmit ? d.add_frame(1, at, make_frame(1, 60))
-                                     : r.add(cut(at, {kHeader + 60U}, true));
+      const int head =
+          what.transmit ? d.add_frame(1, at, make_frame(1, 60)) : r.add(cut(at, {kHeader + 60U}, true));
       REQUIRE(head >= 0);
       r.publish();
       if (spoil) spoil(r, static_cast<uint16_t>(head));
@@ -1138,8 +1148,8 @@ TEST(a_broken_control_queue_needs_a_reset_of_the_device_s2_1_2) {
     const uint64_t at = d.alloc(64);
     const Buffer whole[] = {{at, 3, false}, {at + 8, 1, true}};
     int head = c.add(whole);
-    if (how == 0) c.desc(static_cast<size_t>(head)).len = 1;                // no command
-    if (how == 1) c.desc(static_cast<size_t>(head)).flags = 0;              // no place for the ack
+    if (how == 0) c.desc(static_cast<size_t>(head)).len = 1;    // no command
+    if (how == 1) c.desc(static_cast<size_t>(head)).flags = 0;  // no place for the ack
     if (how == 2) c.desc(static_cast<size_t>(head)).addr = ~uint64_t{0};
     if (how == 3) c.avail_entry(0) = 9;
     c.publish();
@@ -1164,7 +1174,7 @@ TEST(a_broken_control_queue_needs_a_reset_of_the_device_s2_1_2) {
   }
 }
 
-// --- the control queue, §5.1.6.5 -------------------------------------------------------------------------------------
+// --- the control queue, §5.1.6.5 ---------------------------------------------------------------------------
 
 TEST(control_commands_good_and_bad_s5_1_6_5) {
   Bench b({.queue_pairs = 3});
@@ -1201,7 +1211,8 @@ TEST(control_commands_good_and_bad_s5_1_6_5) {
   cases.push_back({kCtrlRx, 255, bytes({0}), kCtrlErr});
   for (const auto& [u, m] : {std::pair{0U, 0U}, std::pair{1U, 0U}, std::pair{0U, 1U}, std::pair{64U, 64U}}) {
     cases.push_back({kCtrlMac, kCtrlMacTableSet, table(u, m), kCtrlOk});
-    for (const int cut_off : {1, 3, 4, 5}) cases.push_back({kCtrlMac, kCtrlMacTableSet, table(u, m, cut_off), kCtrlErr});
+    for (const int cut_off : {1, 3, 4, 5})
+      cases.push_back({kCtrlMac, kCtrlMacTableSet, table(u, m, cut_off), kCtrlErr});
     Bytes longer = table(u, m);
     longer.push_back(std::byte{0});
     cases.push_back({kCtrlMac, kCtrlMacTableSet, longer, kCtrlErr});
@@ -1245,7 +1256,8 @@ TEST(control_commands_good_and_bad_s5_1_6_5) {
   cases.push_back({kCtrlRx, 0, Bytes(7000), kCtrlErr});
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& c = cases[i];
-    if (!CHECK_EQ(d.command(c.command_class, c.command, c.data), c.ack)) std::fprintf(stderr, "case %d\n", static_cast<int>(i));
+    if (!CHECK_EQ(d.command(c.command_class, c.command, c.data), c.ack))
+      std::fprintf(stderr, "case %d\n", static_cast<int>(i));
   }
   CHECK_EQ(d.status() & kStatusNeedsReset, 0);
   CHECK_EQ(b.nic->counters(6).frames, cases.size());
@@ -1320,7 +1332,8 @@ TEST(a_command_may_be_cut_anywhere_s2_7_4_1) {
       REQUIRE(d.ring(2).reap(used));
       CHECK_EQ(used.len, 1);
       CHECK_EQ(*d.at(at + 16), std::byte{kCtrlOk});
-      CHECK_EQ(d.read(kRegConfig), 0x03000002U | static_cast<uint32_t>(i) << 8 | static_cast<uint32_t>(j) << 16);
+      CHECK_EQ(d.read(kRegConfig),
+               0x03000002U | static_cast<uint32_t>(i) << 8 | static_cast<uint32_t>(j) << 16);
     }
 }
 
@@ -1384,7 +1397,7 @@ TEST(a_new_address_is_in_the_configuration_and_in_the_filter_s5_1_6_5_2_1) {
   CHECK(got[0] == make_frame(2, 60, {2, 7, 7, 7, 7, 7}));
 }
 
-// --- steering --------------------------------------------------------------------------------------------------------
+// --- steering ----------------------------------------------------------------------------------------------
 
 TEST(steered_flows_go_to_their_queue_and_all_else_to_the_first) {
   Bench b({.queue_pairs = 4});
@@ -1394,7 +1407,8 @@ TEST(steered_flows_go_to_their_queue_and_all_else_to_the_first) {
   const auto queue_of = [&](const Bytes& frame, bool pieces = false) {
     if (pieces) {  // cut within the addresses
       Bytes copy = frame;
-      const Slice s[] = {{copy.data(), 20}, {&copy[20], 9}, {&copy[29], static_cast<uint32_t>(copy.size() - 29)}};
+      const Slice s[] = {
+          {copy.data(), 20}, {&copy[20], 9}, {&copy[29], static_cast<uint32_t>(copy.size() - 29)}};
       b.wire->send_slices(s, 0);
     } else {
       b.wire->send(frame, 0);
@@ -1494,7 +1508,7 @@ TEST(chains_on_a_control_queue_that_was_not_negotiated_keep_nobody_awake) {
   CHECK(!b.driver.ring(2).pending());
 }
 
-// --- counters --------------------------------------------------------------------------------------------------------
+// --- counters ----------------------------------------------------------------------------------------------
 
 TEST(every_frame_is_delivered_or_dropped_for_one_counted_reason) {
   uint64_t all_got = 0;
@@ -1554,7 +1568,7 @@ TEST(doorbells_are_counted_where_they_ring) {
   CHECK_EQ(b.rx().kicks, 1);
 }
 
-// --- room: pause and drop --------------------------------------------------------------------------------------------
+// --- room: pause and drop ----------------------------------------------------------------------------------
 
 namespace {
 
@@ -1620,7 +1634,18 @@ TEST(without_buffers_frames_are_dropped_or_with_pause_wait_802_3_annex_31b) {
 
 // A sender that waits must not wait for buffers that nobody will bring.
 TEST(a_waiting_sender_goes_on_when_what_it_waits_for_is_gone) {
-  enum class How : uint8_t { kRingReset, kUnmap, kReset, kNeedsReset, kUnplug, kFault, kMac, kPairs, kUnsteer, kEnd };
+  enum class How : uint8_t {
+    kRingReset,
+    kUnmap,
+    kReset,
+    kNeedsReset,
+    kUnplug,
+    kFault,
+    kMac,
+    kPairs,
+    kUnsteer,
+    kEnd
+  };
   for (int how = 0; how < static_cast<int>(How::kEnd); ++how)
     for (const TimeNs delay : {TimeNs{0}, TimeNs{100}}) {
       Pair p({.delay_ns = delay, .pause = true}, {.queue_pairs = 2});
@@ -1677,7 +1702,7 @@ TEST(a_waiting_sender_goes_on_when_what_it_waits_for_is_gone) {
     }
 }
 
-// --- DMA domains -----------------------------------------------------------------------------------------------------
+// --- DMA domains -------------------------------------------------------------------------------------------
 
 TEST(a_mapping_that_may_only_be_read_takes_no_frame) {
   Bench b;
@@ -1769,7 +1794,7 @@ TEST(a_reset_between_delivery_and_flush_loses_no_later_frame) {
   CHECK_EQ(received(b.driver, 0).size(), 1);
 }
 
-// --- taps ------------------------------------------------------------------------------------------------------------
+// --- taps --------------------------------------------------------------------------------------------------
 
 TEST(a_tap_sees_what_was_sent_and_taken_and_no_more) {
   struct Seen final : Tap {

@@ -1,5 +1,5 @@
-// TCP and UDP packets for tests, and the Internet checksum byte by byte, as RFC 1071 §1 defines it: slow, and with nothing
-// in common with the device's own.
+// TCP and UDP packets for tests, and the Internet checksum byte by byte, as RFC 1071 §1 defines it: slow, and
+// with nothing in common with the device's own.
 #pragma once
 
 #include <array>
@@ -53,10 +53,10 @@ struct Packet {
   uint16_t source_port = 1000;
   uint16_t destination_port = 2000;
   uint32_t payload = 32;
-  uint8_t options = 0;      // IPv4: 32-bit words
-  uint16_t fragment = 0;    // IPv4: flags and offset
-  bool extension = false;   // IPv6: a hop-by-hop header
-  uint32_t padding = 0;     // bytes behind the packet
+  uint8_t options = 0;     // IPv4: 32-bit words
+  uint16_t fragment = 0;   // IPv4: flags and offset
+  bool extension = false;  // IPv6: a hop-by-hop header
+  uint32_t padding = 0;    // bytes behind the packet
   L4 l4 = L4::kWhole;
   uint64_t seed = 1;
 

@@ -38,7 +38,8 @@ struct Queue {
     mock::must(enable(), "enable");
   }
   bool enable() {
-    return device.enable(domain, ring.size(), ring.desc_addr(), ring.avail_addr(), ring.used_addr(), features);
+    return device.enable(domain, ring.size(), ring.desc_addr(), ring.avail_addr(), ring.used_addr(),
+                         features);
   }
   // A chain of `readable` then `writable` buffers, each of other lengths.
   std::vector<Buffer> buffers(uint32_t readable, uint32_t writable) const {
@@ -74,7 +75,7 @@ bool passed(uint16_t event, uint16_t before, uint16_t now) {
 
 }  // namespace
 
-// --- enabling, §2.7 --------------------------------------------------------------------------------------------------
+// --- enabling, §2.7 ----------------------------------------------------------------------------------------
 
 TEST(enable_wants_each_ring_aligned_s2_7) {
   Queue q;
@@ -147,7 +148,7 @@ TEST(enable_again_starts_from_the_beginning_s2_6_1) {
   CHECK_EQ(q.ring.used_idx().load(), 1);
 }
 
-// --- chains ----------------------------------------------------------------------------------------------------------
+// --- chains ------------------------------------------------------------------------------------------------
 
 // §2.7.4.1: no layout is to be assumed. §2.7.5.3.2: direct descriptors, then at most one indirect table.
 TEST(chains_of_every_shape_are_walked_s2_7_5_3_2) {
@@ -254,7 +255,7 @@ TEST(the_device_writes_only_the_used_ring_and_writable_buffers_s2_7_5_1) {
   }
 }
 
-// --- faults ----------------------------------------------------------------------------------------------------------
+// --- faults ------------------------------------------------------------------------------------------------
 
 TEST(avail_idx_may_be_a_queue_ahead_and_no_more_s2_7_6_1) {
   for (const uint16_t start : {0, 5, 65530}) {
@@ -319,8 +320,8 @@ TEST(loops_end_s2_7_5_3_1) {
   CHECK_EQ(table.pop_fault(), Fault::kChainTooLong);
 }
 
-// A table inside a table is one level too deep wherever the inner one lies, the queue's own table included: that one
-// leads back to the descriptor that named it.
+// A table inside a table is one level too deep wherever the inner one lies, the queue's own table included:
+// that one leads back to the descriptor that named it.
 TEST(nested_indirect_tables_stop_the_queue_s2_7_5_3_1) {
   Queue q(8);
   const uint16_t head = q.offer(2, 0, Shape::kIndirect);
@@ -353,7 +354,8 @@ TEST(indirect_tables_of_a_wrong_form_stop_the_queue_s2_7_5_3_1) {
   const uint16_t head = next.offer(2, 0, Shape::kIndirect);
   next.ring.desc(head).flags |= kDescNext;
   CHECK_EQ(next.pop_fault(), Fault::kIndirect);
-  for (const uint64_t at : {kIova - 16, kIova + kBytes - 16, kIova + kBytes, uint64_t{0}, ~uint64_t{0} - 15}) {
+  for (const uint64_t at :
+       {kIova - 16, kIova + kBytes - 16, kIova + kBytes, uint64_t{0}, ~uint64_t{0} - 15}) {
     Queue q(8);
     q.ring.desc(q.offer(2, 0, Shape::kIndirect)).addr = at;
     CHECK_EQ(q.pop_fault(), Fault::kOutsideDomain);
@@ -407,10 +409,11 @@ TEST(a_mapping_permits_what_it_says) {
     uint16_t flags;
     Fault want;
   };
-  for (const Case& c : {Case{0x1000, 64, 0, Fault::kNone}, Case{0x1000, 64, kDescWrite, Fault::kOutsideDomain},
-                        Case{0x2000, 64, kDescWrite, Fault::kNone}, Case{0x2000, 64, 0, Fault::kOutsideDomain},
-                        // Two mappings side by side are two: a buffer lies within one.
-                        Case{0x1ffc, 8, 0, Fault::kOutsideDomain}, Case{0x1fff, 1, 0, Fault::kNone}}) {
+  for (const Case& c :
+       {Case{0x1000, 64, 0, Fault::kNone}, Case{0x1000, 64, kDescWrite, Fault::kOutsideDomain},
+        Case{0x2000, 64, kDescWrite, Fault::kNone}, Case{0x2000, 64, 0, Fault::kOutsideDomain},
+        // Two mappings side by side are two: a buffer lies within one.
+        Case{0x1ffc, 8, 0, Fault::kOutsideDomain}, Case{0x1fff, 1, 0, Fault::kNone}}) {
     q.ring.clear();
     REQUIRE(q.enable());
     q.ring.desc(q.offer()) = {c.addr, c.len, c.flags, 0};
@@ -458,7 +461,7 @@ TEST(a_stopped_queue_says_why_and_starts_again) {
   CHECK_EQ(std::string(fault_name(Fault::kNone)), "none");
 }
 
-// --- used ring and interrupts ----------------------------------------------------------------------------------------
+// --- used ring and interrupts ------------------------------------------------------------------------------
 
 TEST(nothing_is_seen_as_used_before_it_is_published_s2_7_8_2) {
   Queue q(8);
@@ -553,8 +556,8 @@ TEST(with_event_idx_used_event_decides_s2_7_7_2) {
     q.ring.publish();
     const uint16_t before = q.ring.used_idx().load();
     // Near where it matters, or anywhere.
-    const auto event = static_cast<uint16_t>(
-        random.chance(0.7) ? before + random.below(80) - 8 : random.below(65536));
+    const auto event =
+        static_cast<uint16_t>(random.chance(0.7) ? before + random.below(80) - 8 : random.below(65536));
     q.ring.used_event().store(event);
     q.ring.avail_flags().store(random.chance(0.5) ? kAvailNoInterrupt : 0);  // to be ignored
     for (uint32_t k = 0; k < n; ++k) {
@@ -596,7 +599,7 @@ TEST(in_order_one_entry_at_the_place_of_the_first_stands_for_a_batch_s2_7_9) {
   }
 }
 
-// --- doorbells, §2.7.10 ----------------------------------------------------------------------------------------------
+// --- doorbells, §2.7.10 ------------------------------------------------------------------------------------
 
 TEST(without_event_idx_the_device_asks_for_doorbells_by_its_flag_s2_7_10_2) {
   Queue q(8, 0);
@@ -675,7 +678,7 @@ TEST(asking_for_doorbells_sees_a_broken_avail_index) {
   CHECK_EQ(q.device.fault(), Fault::kAvailIndex);
 }
 
-// --- the DMA domain --------------------------------------------------------------------------------------------------
+// --- the DMA domain ----------------------------------------------------------------------------------------
 
 TEST(a_domain_refuses_what_is_empty_or_wraps_or_overlaps_and_a_seventeenth) {
   DmaDomain d;
