@@ -432,7 +432,7 @@ class Driver {
   }
   // Puts header and frame at `addr` and offers them in pieces of these lengths (the last takes what is left).
   int add_frame(uint16_t index, uint64_t addr, std::span<const std::byte> frame,
-                std::vector<uint32_t> lengths = {}, Shape shape = Shape::kDirect,
+                const std::vector<uint32_t>& lengths = {}, Shape shape = Shape::kDirect,
                 const VirtioNetHdr& header = {}, uint64_t token = 0) {
     fill(addr, header, frame);
     uint32_t left = static_cast<uint32_t>(sizeof header + frame.size());

@@ -723,7 +723,7 @@ TEST(translation_agrees_with_a_table_of_every_byte) {
       const uint64_t n = 1 + random.below(std::min<uint64_t>(40, 256 - at));
       const bool free = std::all_of(owner + at, owner + at + n, [](int o) { return o < 0; });
       const auto a = static_cast<Access>(1 + random.below(3));
-      CHECK_EQ(d.map({at, n, memory + 256 * mappings, a, nullptr}), free);
+      CHECK_EQ(d.map({at, n, memory + size_t{256} * static_cast<size_t>(mappings), a, nullptr}), free);
       if (!free) {
         if (random.chance(0.2)) break;
         continue;
@@ -740,7 +740,7 @@ TEST(translation_agrees_with_a_table_of_every_byte) {
       const int o = owner[at];
       if (o >= 0 && at + n <= 256 && std::all_of(owner + at, owner + at + n, [o](int x) { return x == o; }) &&
           (static_cast<int>(access[o]) & static_cast<int>(a)) == static_cast<int>(a))
-        want = memory + 256 * o + (at - start[o]);
+        want = memory + size_t{256} * static_cast<size_t>(o) + (at - start[o]);
       REQUIRE(d.translate(at, n, a) == want);
     }
   }

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { BENCHES, type Bench, type BenchContext } from '../../bench/index.js';
 import { RingcubeError, invalid } from '../base/index.js';
+import { Engine, Replay } from '../nic/index.js';
 import {
   type Figure,
   type RunReport,
@@ -50,11 +51,12 @@ function checkWritable(path: string): void {
   }
 }
 
-function checkReadable(path: string): void {
+function checkTraffic(path: string): void {
+  const engine = new Engine({ stepped: true });
   try {
-    accessSync(path, constants.R_OK);
-  } catch {
-    throw new RingcubeError('ERR_INVALID_ARGUMENT', `${path}: can't be read; --traffic takes a pcapng file of Ethernet frames`);
+    new Replay(engine, path).close();
+  } catch (error) {
+    throw new RingcubeError('ERR_FORMAT', (error as Error).message);
   }
 }
 
@@ -85,7 +87,7 @@ function makeProgress(bench: Bench): { update: BenchContext['progress']; stop: (
 
 async function run(names: readonly string[], options: BenchOptions): Promise<void> {
   const benches = chosen(names);
-  checkReadable(options.traffic);
+  checkTraffic(options.traffic);
   for (const path of [options.json, options.report]) if (path !== undefined) checkWritable(path);
 
   const interrupted = new AbortController();
