@@ -504,7 +504,7 @@ class Run {
     const uint32_t entries = 1 + (how & 7);
     for (uint32_t i = 0; i < entries; ++i) {
       VirtqDesc d = any_descriptor(in_, q);
-      if ((how & 8) != 0) d = {kBuffers + 32 * i, 16, d.flags, static_cast<uint16_t>(i + 1)};
+      if ((how & 8) != 0) d = {kBuffers + uint64_t{32} * i, 16, d.flags, static_cast<uint16_t>(i + 1)};
       h.put(table + uint64_t{16} * i, d);
     }
     const uint32_t len = how >= 0xf0 ? any_length(in_) : 16 * entries;

@@ -237,7 +237,7 @@ class World {
       case 11:
         h.nic->arm();  // as an engine does before it sleeps, but then it does not
         break;
-      case 12:
+      default:
         engine_->step(engine_->now() + static_cast<TimeNs>(random_.below(2000)));
         break;
     }

@@ -3,7 +3,7 @@
 import t from 'tap';
 import { Random } from '../../src/base/index.js';
 import { Engine, FEATURE_NAMES, type FeatureName, type ServiceMode } from '../../src/nic/index.js';
-import { type Host, MAC_A, MAC_B, Wired, type WiredOptions, numberOf, numbered, until } from './rig.js';
+import { type Host, MAC_A, MAC_B, Wired, type WiredOptions, numberOf, numbered, udpFrame, until } from './rig.js';
 
 const MODES: readonly ServiceMode[] = ['interrupt', 'adaptive', 'poll'];
 const EVENT_IDX: readonly FeatureName[] = FEATURE_NAMES.filter((name) => !['GuestCsum', 'CtrlGuestOffloads', 'MrgRxbuf'].includes(name));
@@ -154,19 +154,21 @@ t.test('a ring emptied at one go is filled again: the next burst comes too', asy
 });
 
 t.test('several pairs are served side by side', async (t) => {
-  const wired = threaded({ nic: { queuePairs: 4 }, driver: { queuePairs: 4, queueSize: 16, buffers: 256 } });
+  const wired = threaded({ nic: { queuePairs: 4 }, driver: { queuePairs: 4, queueSize: 16 } });
   const { a, b } = wired;
+  const frames = a.driver.pairs.map(({ index }) => udpFrame({ destinationPort: index + 1 }));
+  for (const { index } of b.driver.pairs) b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: index + 1 }, index);
   b.driver.start('adaptive', 4);
   a.driver.start('adaptive', 4);
   const each = 500;
   const left = a.driver.pairs.map(() => each);
-  const flush = (index: number): void => {
-    while (left[index] > 0 && a.send(numbered(index), a.driver.pairs[index])) left[index]--;
+  const flush = ({ index }: { index: number }): void => {
+    while (left[index] > 0 && a.send(frames[index], a.driver.pairs[index])) left[index]--;
   };
-  a.onWritable = (pair) => flush(pair.index);
-  for (const { index } of a.driver.pairs) flush(index);
+  a.onWritable = flush;
+  a.driver.pairs.forEach(flush);
   t.ok(await until(() => b.received.length >= 4 * each), `${b.received.length} of ${4 * each}`);
-  t.same([0, 1, 2, 3].map((index) => b.received.filter(({ bytes }) => numberOf(bytes) === index).length), [each, each, each, each]);
+  t.same(b.driver.pairs.map(({ index }) => b.received.filter(({ pair }) => pair === index).length), [each, each, each, each]);
   wired.close();
   t.end();
 });
