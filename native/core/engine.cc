@@ -67,8 +67,8 @@ TimeNs Engine::now() const { return options_.stepped ? step_now_ : clock_ns(CLOC
 void Engine::add(std::shared_ptr<Pollable> pollable) {
   std::atomic_ref(pollable->engine_).store(this);
   pollable->kicked_.store(false);
-  all_.push_back(pollable);
-  activate(*pollable);
+  all_.push_back(std::move(pollable));
+  activate(*all_.back());
 }
 
 void Engine::remove(Pollable& pollable) {

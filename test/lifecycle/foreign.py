@@ -1,16 +1,18 @@
-"""Who listens where a NIC should, or knocks where one is, and is none of ours: foreign.py PATH WHAT.
+"""Who listens where a NIC should, or knocks where one is, and is none of ours: foreign.py PATH WHAT...
 
-Node has no SOCK_SEQPACKET and passes no descriptors. Says 'ready' once it listens, or 'dropped' once the owner let go.
+Node has no SOCK_SEQPACKET and passes no descriptors. Listens at PATH.0 for the first WHAT, at PATH.1 for the next, and
+says 'ready' once it does. Where WHAT is 'knock' it goes to PATH, and says 'dropped' once the owner has let go.
 """
 import array
 import fcntl
 import os
+import select
 import socket
 import struct
 import sys
 import time
 
-path, what = sys.argv[1:]
+path, *whats = sys.argv[1:]
 MAGIC = 0x31434E52
 VECTORS = 128
 HELLO = struct.pack('<II', MAGIC, VECTORS)
@@ -41,7 +43,7 @@ def events():
     return [os.eventfd(0), os.eventfd(0)] if hasattr(os, 'eventfd') else [os.dup(1), os.dup(1)]
 
 
-def answer(client):
+def answer(client, what):
     """The owner's part, as foreigners play it."""
     if what == 'garbage':
         send(client, b'GET / HTTP/1.1\r\n\r\n', [])
@@ -88,14 +90,18 @@ def answer(client):
 
 
 def listen():
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(path)
-    listener.listen(1)
+    listeners = {}
+    for i, what in enumerate(whats):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(f'{path}.{i}')
+        listener.listen(1)
+        listeners[listener] = what
     say('ready')
     while True:
-        client, _ = listener.accept()
-        answer(client)
-        client.close()
+        for listener in select.select(list(listeners), [], [])[0]:
+            client, _ = listener.accept()
+            answer(client, listeners[listener])
+            client.close()
 
 
 def knock(*messages, fds=()):
@@ -113,7 +119,7 @@ def knock(*messages, fds=()):
             pass
 
 
-if what == 'knock':
+if whats == ['knock']:
     request = struct.pack('<III', 0, 0, 0)
     for garbage in (b'x', b'GET / HTTP/1.1\r\n\r\n', b'\xff' * 12, b'\xff' * 60000, request[:11], request + b'x'):
         knock(garbage)

@@ -335,7 +335,7 @@ for (const kind of KINDS) {
         receiver.reset();
         return receiver.pool.available === receiver.pool.count && receiver.payloads.available === receiver.payloads.count;
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
     t.end();
   });

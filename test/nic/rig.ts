@@ -38,7 +38,7 @@ export function refuses(t: Asserts, call: () => unknown, code: string, message: 
 
 // --- frames ---
 
-export const macBytes = (mac: string): number[] => mac.split(':').map((part) => Number.parseInt(part, 16));
+const macBytes = (mac: string): number[] => mac.split(':').map((part) => Number.parseInt(part, 16));
 
 /** An Ethernet frame of `length` bytes whose payload starts with a number and goes on with a pattern of it. */
 export function numbered(number: number, length = 64, to = MAC_B, from = MAC_A): Uint8Array {

@@ -71,7 +71,7 @@ t.test('no wake-up is lost: bursts answered and waited for, with pauses of any l
       let answered = 0;
       a.onFrame = ({ bytes }) => (answered += numberOf(bytes) === answered ? 1 : NaN);
       let sent = 0;
-      for (let round = 0; round < 700; round++) {
+      for (let round = 0; round < 500; round++) {
         // Every so often the modes change under way.
         if (round % 50 === 49) {
           for (const { driver } of [a, b]) driver.start(MODES[random.int(0, 2)], random.int(1, 16));
