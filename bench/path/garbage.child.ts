@@ -16,7 +16,7 @@ function forward(count: number): void {
 }
 
 rig.tester.start();
-forward(2_000_000); // compiled by now
+forward(5_000_000); // compiled by now
 process.memoryUsage(); // its first call allocates
 globalThis.gc!();
 writeSync(1, 'steady\n');

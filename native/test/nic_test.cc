@@ -622,7 +622,7 @@ TEST(the_header_may_be_split_at_every_byte_in_sending_s2_7_4_1) {
       for (const Shape shape : {Shape::kDirect, Shape::kIndirect, Shape::kTail}) {
         Bench b;
         REQUIRE(b.driver.start(kBaseFeatures | feature(kFeatureIndirectDesc), 8));
-        const Bytes frame = make_frame(first * second, 64);
+        const Bytes frame = make_frame(uint64_t{first} * second, 64);
         b.driver.add_frame(1, b.driver.alloc(100), frame, {first, second}, shape);
         b.driver.publish(1);
         b.step();
@@ -1525,7 +1525,7 @@ TEST(every_frame_is_delivered_or_dropped_for_one_counted_reason) {
     for (uint64_t i = 0; i < 600; ++i) {
       const auto q = static_cast<uint16_t>(2 * random.below(2));
       if (random.chance(0.5) && d.ring(q).room() > 2) {
-        const uint64_t at = 0x80000 + (i % 16 + 16 * q) * 1024;
+        const uint64_t at = 0x80000 + (i % 16 + uint64_t{16} * q) * 1024;
         auto lengths = mock::random_lengths(random, static_cast<uint32_t>(1 + random.below(600)), 3);
         d.ring(q).add(cut(at, lengths, true));
         d.publish(q);
@@ -1614,7 +1614,7 @@ TEST(without_buffers_frames_are_dropped_or_with_pause_wait_802_3_annex_31b) {
       post_full(p.b, 0, 3);
       p.send(16);
       p.step(1000);
-      CHECK_EQ(received(p.b, 0).size(), pause || delay == 0 ? 3 : 3);
+      CHECK_EQ(received(p.b, 0).size(), 3);
       const uint64_t sent = p.sent();
       if (pause) {
         CHECK_EQ(sent, delay == 0 ? 3 : 7);  // and four on the wire
