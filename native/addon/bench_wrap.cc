@@ -76,8 +76,8 @@ class RingForwardWrap final : public Wrap<RingForwardWrap> {
     return Napi::Number::New(info.Env(), done);
   }
 
-  // prefilled(rounds, batch): the driver alone. The stepped engine fills the ring, unmeasured; the ns that emptying it
-  // took are added up: [frames, ns].
+  // prefilled(rounds, batch): the driver alone. The stepped engine fills the ring, unmeasured; the ns that
+  // emptying it took are added up: [frames, ns].
   Napi::Value prefilled(const Napi::CallbackInfo& info) {
     const uint32_t rounds = info[0].As<Napi::Number>().Uint32Value();
     const uint32_t batch = info[1].As<Napi::Number>().Uint32Value();
@@ -109,8 +109,9 @@ class RingForwardWrap final : public Wrap<RingForwardWrap> {
 class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "UdpLoad",
-                       {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned")});
+    return DefineClass(
+        env, "UdpLoad",
+        {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned")});
   }
 
   // new UdpLoad({toPort, payloadBytes, batch, window, cpu, segmentation})
@@ -147,19 +148,22 @@ class UdpForwarderWrap final : public Wrap<UdpForwarderWrap> {
   // new UdpForwarder(maxPayloadBytes, batch, segmentation)
   explicit UdpForwarderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     std::string error;
-    forwarder_ = UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(),
-                                    info[2].ToBoolean(), error);
+    forwarder_ = UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(),
+                                    info[1].As<Napi::Number>().Uint32Value(), info[2].ToBoolean(), error);
     if (forwarder_ == nullptr) fail(info, error);
   }
 
  private:
-  Napi::Value port(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), forwarder_->port()); }
+  Napi::Value port(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), forwarder_->port());
+  }
 
   // run(timeoutNs): [datagrams, ns]
   Napi::Value run(const Napi::CallbackInfo& info) {
     UdpForwarded out;
     std::string error;
-    if (!forwarder_->run(~uint64_t{0}, static_cast<int64_t>(info[0].As<Napi::Number>().DoubleValue()), out, error))
+    if (!forwarder_->run(~uint64_t{0}, static_cast<int64_t>(info[0].As<Napi::Number>().DoubleValue()), out,
+                         error))
       fail(info, error);
     auto result = Napi::Array::New(info.Env(), 2);
     result.Set(0U, Napi::Number::New(info.Env(), static_cast<double>(out.frames)));

@@ -20,7 +20,7 @@ void forward(std::byte* frame) {
   uint16_t type = 0;
   std::memcpy(&type, frame + 12, 2);
   if (type != 0x0008) return;  // IPv4, as it lies in memory
-  uint16_t ttl = 0;  // with the protocol behind it
+  uint16_t ttl = 0;            // with the protocol behind it
   std::memcpy(&ttl, frame + 22, 2);
   if ((ttl & 0xff) <= 1) return;
   const auto lower = static_cast<uint16_t>(ttl - 1);
@@ -52,7 +52,8 @@ RingForward::RingForward(const RingForwardSetup& setup)
       mask_(static_cast<uint16_t>(setup.size - 1)),
       rx_(ring(setup.rx_desc, setup.rx_avail, setup.rx_used)),
       tx_(ring(setup.tx_desc, setup.tx_avail, setup.tx_used)) {
-  for (uint32_t i = setup.buffer_count; i > 0; --i) pool_.push_back(setup.buffers + (i - 1) * setup.buffer_stride);
+  for (uint32_t i = setup.buffer_count; i > 0; --i)
+    pool_.push_back(setup.buffers + (i - 1) * setup.buffer_stride);
 }
 
 bool RingForward::publish(Ring& r) const {
@@ -84,7 +85,8 @@ uint32_t RingForward::turn(uint32_t batch, uint32_t& kick) {
 
   const uint16_t rx_used = word(rx_.used_base + kUsedIdx).load(std::memory_order_seq_cst);
   const uint32_t room = setup_.size - static_cast<uint16_t>(tx_.next - tx_.seen);
-  const uint32_t n = std::min({static_cast<uint32_t>(static_cast<uint16_t>(rx_used - rx_.seen)), batch, room});
+  const uint32_t n =
+      std::min({static_cast<uint32_t>(static_cast<uint16_t>(rx_used - rx_.seen)), batch, room});
   for (uint32_t i = 0; i < n; ++i) {
     const VirtqUsedElem used = rx_.used[rx_.seen++ & mask_];
     const uint32_t buffer = rx_.buffer[used.id & mask_];

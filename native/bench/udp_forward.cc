@@ -89,7 +89,7 @@ UdpForwarder::UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentati
     : max_payload_(max_payload), batch_(batch), segmentation_(segmentation) {
   messages_ = segmentation_ ? (batch_ + kMaxSegments - 1) / kMaxSegments : batch_;
   buffer_bytes_ = segmentation_ ? kTrainBytes : max_payload_;
-  const size_t stride = (buffer_bytes_ + kLine - 1) / kLine * kLine;
+  const size_t stride = (size_t{buffer_bytes_} + kLine - 1) / kLine * kLine;
   buffers_.resize(stride * messages_ + kLine);
   void* first = buffers_.data();
   size_t space = buffers_.size();

@@ -109,7 +109,8 @@ L4Checksum verify_l4(const std::byte* f, size_t length) {
   if (!find_segment(f, length, true, s)) return L4Checksum::kNone;
   if (s.protocol == kUdp) {
     if (be16(f, s.start + 4) != s.length) return L4Checksum::kBad;
-    if (be16(f, s.start + 6) == 0) return s.family == 4 ? L4Checksum::kNone : L4Checksum::kBad;  // RFC 8200 §8.1
+    if (be16(f, s.start + 6) == 0)
+      return s.family == 4 ? L4Checksum::kNone : L4Checksum::kBad;  // RFC 8200 §8.1
   }
   return checksum_fold(checksum_add(pseudo_header(f, s), f + s.start, s.length)) == 0 ? L4Checksum::kGood
                                                                                       : L4Checksum::kBad;

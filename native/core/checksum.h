@@ -11,12 +11,13 @@ uint64_t checksum_add(uint64_t sum, const std::byte* data, size_t n);
 // The 16-bit checksum, in memory order.
 uint16_t checksum_fold(uint64_t sum);
 
-// virtio 1.2 §5.1.6.2: the field already holds the pseudo-header's sum; the device adds [start, end) and stores the
-// complement. False if start or offset lie outside the frame.
+// virtio 1.2 §5.1.6.2: the field already holds the pseudo-header's sum; the device adds [start, end) and
+// stores the complement. False if start or offset lie outside the frame.
 bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t offset);
 
-// Before it is completed: does the field at start + offset belong to the frame's own TCP or UDP checksum, and hold the sum
-// of the right pseudo-header? Then what complete_checksum stores is good; else that is for the receiver to find out.
+// Before it is completed: does the field at start + offset belong to the frame's own TCP or UDP checksum, and
+// hold the sum of the right pseudo-header? Then what complete_checksum stores is good; else that is for the
+// receiver to find out.
 bool is_partial_l4(const std::byte* frame, size_t length, uint16_t start, uint16_t offset);
 
 enum class L4Checksum : uint8_t { kNone, kGood, kBad };  // none: no TCP or UDP, a fragment, or cut short
@@ -34,8 +35,8 @@ struct Flow {
 };
 static_assert(sizeof(Flow) == 40);
 
-// False for what no rule matches: not TCP or UDP directly over IPv4 without options or IPv6 without extension headers,
-// fragments, or cut short.
+// False for what no rule matches: not TCP or UDP directly over IPv4 without options or IPv6 without extension
+// headers, fragments, or cut short.
 bool parse_flow(const std::byte* frame, size_t length, Flow& flow);
 
 }  // namespace ringcube

@@ -15,9 +15,9 @@ namespace ringcube {
 
 namespace {
 
-constexpr uint32_t kBudget = 64;             // frames a turn for each: fair, yet a batch
-constexpr TimeNs kFdIntervalNs = 20'000;     // how often a busy engine looks at descriptors
-constexpr TimeNs kSleepSlackNs = 60'000;     // a sleep may end this late: wake before and spin the rest
+constexpr uint32_t kBudget = 64;          // frames a turn for each: fair, yet a batch
+constexpr TimeNs kFdIntervalNs = 20'000;  // how often a busy engine looks at descriptors
+constexpr TimeNs kSleepSlackNs = 60'000;  // a sleep may end this late: wake before and spin the rest
 
 TimeNs clock_ns(clockid_t id) {
   timespec t = {};
@@ -88,7 +88,8 @@ void Engine::activate(Pollable& pollable) {
 }
 
 void Pollable::activate() {
-  if (engine_ != nullptr) engine_->activate(*this);  // without: removed, perhaps, but still plugged into a link
+  if (engine_ != nullptr)
+    engine_->activate(*this);  // without: removed, perhaps, but still plugged into a link
 }
 
 bool Engine::watch(int fd, FdWatcher& watcher) {
@@ -178,7 +179,8 @@ void Engine::poll_fds(int timeout_ms, TimeNs timeout_ns) {
     const timespec wait = {.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
     n = epoll_pwait2(epoll_, events, 16, &wait, nullptr);
     // Kernels before 5.11 lack it: a millisecond is then the grain.
-    if (n < 0 && errno == ENOSYS) n = epoll_wait(epoll_, events, 16, static_cast<int>(timeout_ns / 1'000'000));
+    if (n < 0 && errno == ENOSYS)
+      n = epoll_wait(epoll_, events, 16, static_cast<int>(timeout_ns / 1'000'000));
   }
   if (n <= 0) return;
   const std::lock_guard lock(mutex_);
@@ -189,7 +191,8 @@ void Engine::poll_fds(int timeout_ms, TimeNs timeout_ns) {
       eventfd_read(wake_fd_, &ignored);
       continue;
     }
-    const auto found = std::find_if(watches_.begin(), watches_.end(), [fd](const Watch& w) { return w.fd == fd; });
+    const auto found =
+        std::find_if(watches_.begin(), watches_.end(), [fd](const Watch& w) { return w.fd == fd; });
     if (found != watches_.end()) found->watcher->readable(fd);
   }
 }

@@ -2,8 +2,8 @@
 //
 //   active ──nothing to do for spin_ns, arm()──▶ idle ──doorbell or its time──▶ active
 //
-// Only the active are polled, so an idle NIC costs nothing. With nothing active the thread sleeps in epoll until a
-// doorbell or the next due time.
+// Only the active are polled, so an idle NIC costs nothing. With nothing active the thread sleeps in epoll
+// until a doorbell or the next due time.
 #pragma once
 
 #include <atomic>
@@ -65,7 +65,8 @@ class Engine {
   // Any thread, no lock: a doorbell.
   void kick(Pollable& pollable);
 
-  // Stepped mode: moves whatever can move until virtual time `until`, event by event. Returns the next due time.
+  // Stepped mode: moves whatever can move until virtual time `until`, event by event. Returns the next due
+  // time.
   TimeNs step(TimeNs until);
 
   bool stepped() const { return options_.stepped; }

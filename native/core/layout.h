@@ -152,9 +152,9 @@ inline constexpr uint32_t kMagicValue = 0x74726976;  // "virt"
 inline constexpr uint32_t kDeviceIdNet = 1;
 inline constexpr uint32_t kVendorId = 0x43524e47;  // "GNRC": ours, none is registered for MMIO
 
-// The interrupt page: shared by a device and its driver, beside the region. One bit a vector: queue pair i has
-// vector i, the control queue and configuration changes have the last one. `signalled` says that the eventfd has
-// been written and not yet taken, so that a burst of interrupts costs one system call.
+// The interrupt page: shared by a device and its driver, beside the region. One bit a vector: queue pair i
+// has vector i, the control queue and configuration changes have the last one. `signalled` says that the
+// eventfd has been written and not yet taken, so that a burst of interrupts costs one system call.
 inline constexpr uint32_t kVectors = 128;
 inline constexpr uint32_t kVectorConfig = kVectors - 1;
 inline constexpr uint32_t kMaxQueuePairs = kVectors - 1;

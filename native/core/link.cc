@@ -126,7 +126,9 @@ void Link::hold(Wire& wire, const Frame& frame, TimeNs now, bool corrupt) {
   TimeNs due = now;
   if (o.rate_bps > 0) {
     // A token bucket as a virtual scheduling algorithm (ITU-T I.371, GCRA).
-    const auto span = [&](double bytes) { return static_cast<TimeNs>(std::llround(bytes * 8e9 / o.rate_bps)); };
+    const auto span = [&](double bytes) {
+      return static_cast<TimeNs>(std::llround(bytes * 8e9 / o.rate_bps));
+    };
     wire.free_at = std::max(now, wire.free_at) + span(frame.length + kWireOverhead);
     due = std::max(now, wire.free_at - span(o.burst_bytes));
   }
@@ -173,7 +175,8 @@ uint32_t Link::poll(TimeNs now, uint32_t budget) {
     while (sent < budget && !wire.heap.empty() && wire.heap.front()->due <= now) {
       Held& held = *wire.heap.front();
       const Slice whole = {held.bytes.data(), static_cast<uint32_t>(held.bytes.size())};
-      const Frame frame = {.slices = &whole, .count = 1, .length = whole.length, .checksum_valid = held.checksum_valid};
+      const Frame frame = {
+          .slices = &whole, .count = 1, .length = whole.length, .checksum_valid = held.checksum_valid};
       wire.blocked = hand_over(side, frame, now) == Delivery::kBusy;
       if (wire.blocked) break;
       std::pop_heap(wire.heap.begin(), wire.heap.end(), Later());

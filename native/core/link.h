@@ -1,9 +1,9 @@
-// A wire between two endpoints, and what a wire does to frames: rate, delay, jitter, loss, duplication, corruption,
-// reordering. Seeded: the same seed and the same frames give the same fate.
+// A wire between two endpoints, and what a wire does to frames: rate, delay, jitter, loss, duplication,
+// corruption, reordering. Seeded: the same seed and the same frames give the same fate.
 //
-// A direction without rate, delay, jitter or reordering hands frames over in place: one DMA from the sender's memory
-// to the receiver's. One that must hold a frame holds a copy, as a wire does not keep its sender's buffers; the copies
-// are counted (`held_frames`, `held_bytes`).
+// A direction without rate, delay, jitter or reordering hands frames over in place: one DMA from the sender's
+// memory to the receiver's. One that must hold a frame holds a copy, as a wire does not keep its sender's
+// buffers; the copies are counted (`held_frames`, `held_bytes`).
 #pragma once
 
 #include <cstdint>
@@ -26,13 +26,16 @@ class SplitMix {
   }
   double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
   bool chance(double p) { return p > 0 && unit() < p; }
-  uint64_t below(uint64_t n) { return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64); }
+  uint64_t below(uint64_t n) {
+    return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64);
+  }
 
  private:
   uint64_t state_;
 };
 
-// One direction. Rates are of the wire: a frame takes its bytes + 24 (preamble, FCS, gap; IEEE 802.3 §3, §4.4.2).
+// One direction. Rates are of the wire: a frame takes its bytes + 24 (preamble, FCS, gap; IEEE 802.3 §3,
+// §4.4.2).
 struct WireOptions {
   double rate_bps = 0;  // 0: infinite
   uint32_t burst_bytes = 0;
@@ -44,7 +47,8 @@ struct WireOptions {
   double reorder = 0;  // held back by reorder_ns more, so that later frames overtake it
   TimeNs reorder_ns = 0;
   uint32_t queue_frames = 1000;  // held at once
-  bool pause = false;  // a receiver or queue without room makes the sender wait (as 802.3 annex 31B) instead of a drop
+  bool pause =
+      false;  // a receiver or queue without room makes the sender wait (as 802.3 annex 31B) instead of a drop
 };
 
 struct WireCounters {
@@ -62,8 +66,8 @@ struct WireCounters {
 
 class Link final : public Pollable {
  public:
-  Link(std::shared_ptr<Endpoint> a, std::shared_ptr<Endpoint> b, const WireOptions& a_to_b, const WireOptions& b_to_a,
-       uint64_t seed);
+  Link(std::shared_ptr<Endpoint> a, std::shared_ptr<Endpoint> b, const WireOptions& a_to_b,
+       const WireOptions& b_to_a, uint64_t seed);
   ~Link() override;
   // Unplugs both ends; frames on the wire are lost.
   void unplug();

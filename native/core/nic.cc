@@ -128,7 +128,8 @@ bool Nic::unsteer(const Flow& rule) {
   return true;
 }
 
-// --- registers ---------------------------------------------------------------------------------------------------
+// --- registers
+// ---------------------------------------------------------------------------------------------------
 
 uint32_t Nic::read(uint32_t offset) const {
   const Queue& q = *queues_[std::min<size_t>(queue_sel_, queues_.size() - 1)];
@@ -143,7 +144,9 @@ uint32_t Nic::read(uint32_t offset) const {
     case kRegVendorId:
       return kVendorId;
     case kRegDeviceFeatures:
-      return device_features_sel_ > 1 ? 0 : static_cast<uint32_t>(options_.features >> (32 * device_features_sel_));
+      return device_features_sel_ > 1
+                 ? 0
+                 : static_cast<uint32_t>(options_.features >> (32 * device_features_sel_));
     case kRegQueueSizeMax:
       return exists ? options_.queue_size_max : 0;
     case kRegQueueSize:
@@ -233,8 +236,9 @@ void Nic::write(uint32_t offset, uint32_t value) {
 bool Nic::features_acceptable() const {
   if ((driver_features_ & ~options_.features) != 0 || !has(kFeatureVersion1)) return false;
   // §5.1.3.1: what speaks over the control queue needs one.
-  constexpr uint64_t kNeedControl = feature(kFeatureCtrlRx) | feature(kFeatureMq) | feature(kFeatureCtrlMacAddr) |
-                                    feature(kFeatureNotfCoal) | feature(kFeatureCtrlGuestOffloads);
+  constexpr uint64_t kNeedControl = feature(kFeatureCtrlRx) | feature(kFeatureMq) |
+                                    feature(kFeatureCtrlMacAddr) | feature(kFeatureNotfCoal) |
+                                    feature(kFeatureCtrlGuestOffloads);
   if ((driver_features_ & kNeedControl) != 0 && !has(kFeatureCtrlVq)) return false;
   return !has(kFeatureCtrlRxExtra) || has(kFeatureCtrlRx);
 }
@@ -271,7 +275,8 @@ void Nic::stop_queue(Queue& q) {
   release(q);
 }
 
-// A sender that waits for buffers here is to try again: they came, or the frame goes elsewhere now, or nowhere.
+// A sender that waits for buffers here is to try again: they came, or the frame goes elsewhere now, or
+// nowhere.
 void Nic::release(Queue& q) {
   if (!q.starved) return;
   q.starved = false;
@@ -300,11 +305,13 @@ void Nic::kick(uint16_t queue) {
   engine->kick(*this);
 }
 
-// --- interrupts --------------------------------------------------------------------------------------------------
+// --- interrupts
+// --------------------------------------------------------------------------------------------------
 
 void Nic::raise(uint32_t vector) {
   std::atomic_ref<uint32_t>(page().pending[vector / 32]).fetch_or(uint32_t{1} << (vector % 32));
-  // The driver clears `signalled` before it takes the bits, so a bit set now is either taken or signalled anew.
+  // The driver clears `signalled` before it takes the bits, so a bit set now is either taken or signalled
+  // anew.
   if (std::atomic_ref<uint32_t>(page().signalled).exchange(1) == 0) eventfd_write(interrupt_fd_, 1);
 }
 
@@ -314,8 +321,8 @@ void Nic::publish(uint16_t index, uint32_t frames, TimeNs now) {
     ++q.counters.interrupts_suppressed;
     return;
   }
-  // VIRTIO_NET_F_NOTF_COAL (virtio 1.3 §5.1.6.5.9.1): held back until max_packets, or max_usecs after the first; with
-  // either of them 0, not at all.
+  // VIRTIO_NET_F_NOTF_COAL (virtio 1.3 §5.1.6.5.9.1): held back until max_packets, or max_usecs after the
+  // first; with either of them 0, not at all.
   const Coalescing& c = coalescing_[is_transmit(index) ? 1 : 0];
   q.coalesced += frames;
   if (index != control_queue_ && c.max_usecs > 0 && q.coalesced < c.max_packets &&
@@ -331,7 +338,8 @@ void Nic::publish(uint16_t index, uint32_t frames, TimeNs now) {
   raise(index == control_queue_ ? kVectorConfig : index / 2U);
 }
 
-// --- polling -----------------------------------------------------------------------------------------------------
+// --- polling
+// -----------------------------------------------------------------------------------------------------
 
 uint32_t Nic::poll(TimeNs now, uint32_t budget) {
   if (!running()) return 0;

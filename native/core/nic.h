@@ -1,5 +1,5 @@
-// The card: a virtio-net device (virtio 1.2 §5.1). Queue 2i receives and queue 2i+1 transmits for pair i; the control
-// queue is the last.
+// The card: a virtio-net device (virtio 1.2 §5.1). Queue 2i receives and queue 2i+1 transmits for pair i; the
+// control queue is the last.
 #pragma once
 
 #include <array>
@@ -18,11 +18,12 @@
 namespace ringcube {
 
 inline constexpr uint64_t kAllFeatures =
-    feature(kFeatureCsum) | feature(kFeatureGuestCsum) | feature(kFeatureCtrlGuestOffloads) | feature(kFeatureMtu) |
-    feature(kFeatureMac) | feature(kFeatureMrgRxbuf) | feature(kFeatureStatus) | feature(kFeatureCtrlVq) |
-    feature(kFeatureCtrlRx) | feature(kFeatureCtrlRxExtra) | feature(kFeatureMq) | feature(kFeatureCtrlMacAddr) |
-    feature(kFeatureIndirectDesc) | feature(kFeatureEventIdx) | feature(kFeatureVersion1) | feature(kFeatureInOrder) |
-    feature(kFeatureRingReset) | feature(kFeatureNotfCoal);
+    feature(kFeatureCsum) | feature(kFeatureGuestCsum) | feature(kFeatureCtrlGuestOffloads) |
+    feature(kFeatureMtu) | feature(kFeatureMac) | feature(kFeatureMrgRxbuf) | feature(kFeatureStatus) |
+    feature(kFeatureCtrlVq) | feature(kFeatureCtrlRx) | feature(kFeatureCtrlRxExtra) | feature(kFeatureMq) |
+    feature(kFeatureCtrlMacAddr) | feature(kFeatureIndirectDesc) | feature(kFeatureEventIdx) |
+    feature(kFeatureVersion1) | feature(kFeatureInOrder) | feature(kFeatureRingReset) |
+    feature(kFeatureNotfCoal);
 
 struct NicOptions {
   std::array<uint8_t, 6> mac = {0x02, 0, 0, 0, 0, 1};
@@ -36,7 +37,7 @@ struct QueueCounters {
   uint64_t frames = 0;
   uint64_t bytes = 0;
   uint64_t dma_bytes = 0;  // moved between the card and this queue's buffers, virtio_net_hdr included
-  uint64_t kicks = 0;  // doorbells rung
+  uint64_t kicks = 0;      // doorbells rung
   uint64_t interrupts = 0;
   uint64_t interrupts_suppressed = 0;
   uint64_t drop_no_buffer = 0;
@@ -47,8 +48,8 @@ struct QueueCounters {
 };
 
 struct NicCounters {
-  uint64_t drop_filtered = 0;    // not for this MAC address
-  uint64_t drop_not_ready = 0;   // before DRIVER_OK, or the queue it was steered to is off
+  uint64_t drop_filtered = 0;   // not for this MAC address
+  uint64_t drop_not_ready = 0;  // before DRIVER_OK, or the queue it was steered to is off
   uint64_t steered = 0;
 };
 
@@ -98,11 +99,11 @@ class Nic final : public Endpoint {
     uint64_t desc = 0;
     uint64_t avail = 0;
     uint64_t used = 0;
-    uint32_t fresh = 0;     // frames delivered since the last flush
-    bool blocked = false;   // the wire has no room for what it would send
-    bool starved = false;   // a sender waits for its buffers, of which there were too few when the driver
+    uint32_t fresh = 0;       // frames delivered since the last flush
+    bool blocked = false;     // the wire has no room for what it would send
+    bool starved = false;     // a sender waits for its buffers, of which there were too few when the driver
     uint16_t starved_at = 0;  // had offered so many
-    uint32_t coalesced = 0;  // frames since the last interrupt, while one is held back
+    uint32_t coalesced = 0;   // frames since the last interrupt, while one is held back
     TimeNs interrupt_due = kNever;
     QueueCounters counters;
     std::atomic<uint64_t> kicks{0};  // rung by other threads
@@ -164,7 +165,7 @@ class Nic final : public Endpoint {
   uint16_t control_queue_;
   uint16_t active_pairs_ = 1;
   bool guest_csum_ = false;
-  bool starving_ = false;  // some receive queue has `starved` set
+  bool starving_ = false;           // some receive queue has `starved` set
   TimeNs interrupts_due_ = kNever;  // the earliest of the queues' interrupt_due
   std::vector<std::unique_ptr<Queue>> queues_;
   std::vector<uint16_t> dirty_;

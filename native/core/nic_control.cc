@@ -91,7 +91,8 @@ uint8_t Nic::command(const std::byte* request, uint32_t bytes) {
     case kCtrlGuestOffloads: {
       if (!has(kFeatureCtrlGuestOffloads) || command != kCtrlGuestOffloadsSet || bytes != 8) return kCtrlErr;
       const uint64_t offloads = le64(data);
-      if ((offloads & ~feature(kFeatureGuestCsum)) != 0 || (offloads & ~driver_features_) != 0) return kCtrlErr;
+      if ((offloads & ~feature(kFeatureGuestCsum)) != 0 || (offloads & ~driver_features_) != 0)
+        return kCtrlErr;
       guest_csum_ = offloads != 0;
       return kCtrlOk;
     }
@@ -133,8 +134,10 @@ uint8_t Nic::command_mac(uint8_t command, const std::byte* data, uint32_t bytes)
 }
 
 uint8_t Nic::command_coalescing(uint8_t command, const std::byte* data, uint32_t bytes) {
-  if (!has(kFeatureNotfCoal) || command > kCtrlNotfCoalRxSet || bytes != sizeof(VirtioNetCtrlCoal)) return kCtrlErr;
-  coalescing_[command == kCtrlNotfCoalRxSet ? 0 : 1] = {.max_packets = le32(data), .max_usecs = le32(data + 4)};
+  if (!has(kFeatureNotfCoal) || command > kCtrlNotfCoalRxSet || bytes != sizeof(VirtioNetCtrlCoal))
+    return kCtrlErr;
+  coalescing_[command == kCtrlNotfCoalRxSet ? 0 : 1] = {.max_packets = le32(data),
+                                                        .max_usecs = le32(data + 4)};
   // What is held back was held by the old ones: it goes now (virtio 1.3 §5.1.6.5.9.4).
   for (auto& q : queues_)
     if (q->interrupt_due != kNever) q->interrupt_due = interrupts_due_ = 0;

@@ -43,8 +43,9 @@ class Scatter {
 bool Nic::accepts(const uint8_t* destination) const {
   if (!has(kFeatureCtrlRx) || filter_.promisc) return true;
   const auto among = [destination](const auto& table) {
-    return std::any_of(table.begin(), table.end(),
-                       [destination](const auto& mac) { return std::memcmp(mac.data(), destination, 6) == 0; });
+    return std::any_of(table.begin(), table.end(), [destination](const auto& mac) {
+      return std::memcmp(mac.data(), destination, 6) == 0;
+    });
   };
   if ((destination[0] & 1) == 0) {
     if (filter_.nouni) return false;
@@ -57,7 +58,8 @@ bool Nic::accepts(const uint8_t* destination) const {
 
 uint16_t Nic::receive_queue(const Frame& frame, const std::byte* head, uint32_t head_bytes) {
   Flow flow;
-  if (steering_.empty() || head_bytes < std::min(frame.length, kHeadBytes) || !parse_flow(head, frame.length, flow))
+  if (steering_.empty() || head_bytes < std::min(frame.length, kHeadBytes) ||
+      !parse_flow(head, frame.length, flow))
     return 0;
   const uint16_t* pair = steering_.lookup(flow);
   if (pair == nullptr) return 0;
@@ -118,8 +120,13 @@ Delivery Nic::deliver(const Frame& frame, TimeNs now, bool may_wait) {
 Delivery Nic::fill(uint16_t index, const Frame& frame, uint8_t flags, bool may_wait) {
   Queue& q = *queues_[index];
   if (q.ring.notifications_enabled() && !q.starved) q.ring.disable_notifications();
-  const VirtioNetHdr header = {
-      .flags = flags, .gso_type = 0, .hdr_len = 0, .gso_size = 0, .csum_start = 0, .csum_offset = 0, .num_buffers = 1};
+  const VirtioNetHdr header = {.flags = flags,
+                               .gso_type = 0,
+                               .hdr_len = 0,
+                               .gso_size = 0,
+                               .csum_start = 0,
+                               .csum_offset = 0,
+                               .num_buffers = 1};
   Scatter rest(frame);
   Chain chain;
   std::byte* num_buffers[2] = {};
@@ -156,7 +163,8 @@ Delivery Nic::fill(uint16_t index, const Frame& frame, uint8_t flags, bool may_w
       ++q.counters.drop_too_long;
       return Delivery::kDropped;
     }
-    if (buffers == 1 && chain.writable == 1 && frame.count == 1 && chain.writable_bytes >= needed) [[likely]] {
+    if (buffers == 1 && chain.writable == 1 && frame.count == 1 && chain.writable_bytes >= needed)
+        [[likely]] {
       std::memcpy(chain.slices->data, &header, sizeof header);
       std::memcpy(chain.slices->data + sizeof header, frame.slices->data, frame.length);
       q.ring.push(chain.head, needed);

@@ -40,9 +40,10 @@ class Recorder {
         recorder_.slices_.emplace_back(frame.slices[i].data, part);
         left -= part;
       }
-      recorder_.writer_->write(index_, now + recorder_.epoch_offset_,
-                               inbound ? PcapngWriter::Direction::kInbound : PcapngWriter::Direction::kOutbound,
-                               recorder_.slices_);
+      recorder_.writer_->write(
+          index_, now + recorder_.epoch_offset_,
+          inbound ? PcapngWriter::Direction::kInbound : PcapngWriter::Direction::kOutbound,
+          recorder_.slices_);
     }
 
    private:

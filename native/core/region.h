@@ -1,5 +1,5 @@
-// A region: one sealed memfd, mapped. Queues and frame pools live in it; whoever holds the descriptor maps the
-// same pages for itself.
+// A region: one sealed memfd, mapped. Queues and frame pools live in it; whoever holds the descriptor maps
+// the same pages for itself.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,8 @@ class Region {
  public:
   // `bytes` is rounded up to whole pages. At most 4 GiB, so that an offset fits 32 bits on the driver's side.
   static std::shared_ptr<Region> create(size_t bytes, std::string& error);
-  // Takes ownership of `fd`. Refuses what its owner could still shrink: a later access would be a SIGBUS here.
+  // Takes ownership of `fd`. Refuses what its owner could still shrink: a later access would be a SIGBUS
+  // here.
   static std::shared_ptr<Region> attach(int fd, std::string& error);
   ~Region();
   Region(const Region&) = delete;

@@ -30,7 +30,8 @@ std::shared_ptr<Replay> Replay::create(std::vector<std::byte> bytes, std::vector
   uint64_t offset = 0;
   for (const uint32_t length : lengths) {
     if (length < 14 || length > kMaxFrame)
-      error = "a frame of " + std::to_string(length) + " bytes: must be from 14 to " + std::to_string(kMaxFrame);
+      error =
+          "a frame of " + std::to_string(length) + " bytes: must be from 14 to " + std::to_string(kMaxFrame);
     else if (options.stamp != ReplayOptions::Stamp::kNone && length < kMinStamped)
       error = "a frame of " + std::to_string(length) + " bytes is too short for a stamp: at least " +
               std::to_string(kMinStamped);
@@ -140,8 +141,7 @@ uint32_t Replay::poll(TimeNs now, uint32_t budget) {
       const TimeNs stamp = options_.stamp == ReplayOptions::Stamp::kDue ? at : engine_->now();
       std::memcpy(whole.data + whole.length - kStampBytes, &stamp, kStampBytes);
     }
-    const Delivery outcome =
-        link_->send(side_, {.slices = &whole, .count = 1, .length = whole.length}, now);
+    const Delivery outcome = link_->send(side_, {.slices = &whole, .count = 1, .length = whole.length}, now);
     if (outcome == Delivery::kBusy) {
       blocked_ = true;
       break;

@@ -1,8 +1,9 @@
-// A backend that sends recorded or made frames over a link, at their own times, at a rate or as fast as the receiver
-// takes them; and counts what comes back. Without frames it is a sink.
+// A backend that sends recorded or made frames over a link, at their own times, at a rate or as fast as the
+// receiver takes them; and counts what comes back. Without frames it is a sink.
 //
-// With a stamp, each frame carries in its last 8 bytes the time at which it was due to be sent, and a frame that comes
-// back gives a latency from that time: a late send counts as latency, so nothing is omitted (coordinated omission).
+// With a stamp, each frame carries in its last 8 bytes the time at which it was due to be sent, and a frame
+// that comes back gives a latency from that time: a late send counts as latency, so nothing is omitted
+// (coordinated omission).
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ struct ReplayOptions {
 
 class Replay final : public Endpoint {
  public:
-  // Frames end to end in `bytes`; `lengths` and `times_ns` (not before the one ahead) have one entry for each.
+  // Frames end to end in `bytes`; `lengths` and `times_ns` (not before the one ahead) have one entry for
+  // each.
   static std::shared_ptr<Replay> create(std::vector<std::byte> bytes, std::vector<uint32_t> lengths,
                                         std::vector<TimeNs> times_ns, const ReplayOptions& options,
                                         std::string& error);

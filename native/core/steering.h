@@ -1,5 +1,6 @@
-// Steering: an exact flow to a receive queue. Set from the host's side; an extension of ours, as virtio 1.2 has none.
-// A rule names all of a flow, or leaves out its source (port 0 and no address: whoever sends there).
+// Steering: an exact flow to a receive queue. Set from the host's side; an extension of ours, as virtio 1.2
+// has none. A rule names all of a flow, or leaves out its source (port 0 and no address: whoever sends
+// there).
 #pragma once
 
 #include <cstddef>

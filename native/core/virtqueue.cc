@@ -12,9 +12,9 @@ bool need_event(uint16_t event, uint16_t now, uint16_t before) {
 }  // namespace
 
 const char* fault_name(Fault fault) {
-  static constexpr const char* kNames[kFaults] = {
-      "none",          "ringAddress", "availIndex", "headRange",   "nextRange",   "chainTooLong",
-      "outsideDomain", "direction",   "indirect",   "emptyBuffer", "totalLength", "wrongQueue"};
+  static constexpr const char* kNames[kFaults] = {"none",      "ringAddress",  "availIndex",    "headRange",
+                                                  "nextRange", "chainTooLong", "outsideDomain", "direction",
+                                                  "indirect",  "emptyBuffer",  "totalLength",   "wrongQueue"};
   return kNames[static_cast<size_t>(fault)];
 }
 
@@ -74,8 +74,8 @@ bool Virtqueue::append(Chain& chain, uint64_t addr, uint32_t len, uint16_t flags
   return true;
 }
 
-// The driver's core has just had these lines; fetching them ahead hides their way here. A hint only: nothing that is
-// read here is used for anything else.
+// The driver's core has just had these lines; fetching them ahead hides their way here. A hint only: nothing
+// that is read here is used for anything else.
 void Virtqueue::prefetch_ahead() const {
   constexpr uint16_t kAhead = 4;
   const auto at = static_cast<uint16_t>(next_avail_ + kAhead);
@@ -94,13 +94,14 @@ void Virtqueue::prefetch_ahead() const {
 }
 
 bool Virtqueue::walk(Chain& chain) {
-  const auto& ring = *reinterpret_cast<const uint16_t*>(avail_ + kAvailRing + size_t{2} * (next_avail_ & mask_));
+  const auto& ring =
+      *reinterpret_cast<const uint16_t*>(avail_ + kAvailRing + size_t{2} * (next_avail_ & mask_));
   const uint16_t head = *const_cast<const volatile uint16_t*>(&ring);
   if (head >= size_) return stop(Fault::kHeadRange), false;
   chain = {.head = head, .slices = slices_.data()};
 
-  // Each descriptor is copied before it is looked at: the driver may change it under our eyes. Packed, as §2.7.5.3 asks
-  // for no alignment of an indirect table.
+  // Each descriptor is copied before it is looked at: the driver may change it under our eyes. Packed, as
+  // §2.7.5.3 asks for no alignment of an indirect table.
   struct [[gnu::packed]] Packed {
     uint64_t addr;
     uint32_t len;
@@ -154,10 +155,11 @@ bool Virtqueue::publish() {
     reads_ = false;
   }
   published_ = used_;
-  // §2.7.8.2: the entries first, then the index. §2.7.7.2 and §2.7.10.1: the index first, then the look at what the
-  // driver asks for. One sequentially consistent store and load give both orders.
+  // §2.7.8.2: the entries first, then the index. §2.7.7.2 and §2.7.10.1: the index first, then the look at
+  // what the driver asks for. One sequentially consistent store and load give both orders.
   word(used_base_, kUsedIdx).store(used_, std::memory_order_seq_cst);
-  if (!event_idx_) return (word(avail_, kAvailFlags).load(std::memory_order_seq_cst) & kAvailNoInterrupt) == 0;
+  if (!event_idx_)
+    return (word(avail_, kAvailFlags).load(std::memory_order_seq_cst) & kAvailNoInterrupt) == 0;
   const uint16_t event = word(avail_, kAvailRing + size_t{2} * size_).load(std::memory_order_seq_cst);
   const uint16_t before = signalled_;
   signalled_ = used_;

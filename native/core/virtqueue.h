@@ -8,8 +8,8 @@
 //   next_avail_ ──▶ avail.idx   chains offered, not yet taken
 //   published_  ──▶ used_       chains given back, not yet shown: publish() stores used.idx once a batch
 //
-// Nothing the driver wrote is trusted: each descriptor is read once, into locals, and goes through the DMA domain.
-// The first wrong one stops the queue.
+// Nothing the driver wrote is trusted: each descriptor is read once, into locals, and goes through the DMA
+// domain. The first wrong one stops the queue.
 #pragma once
 
 #include <atomic>
@@ -27,7 +27,8 @@ struct Slice {
   uint32_t length;
 };
 
-// A descriptor chain: first what the device reads, then what it writes (§2.7.4.2). Valid until the next pop().
+// A descriptor chain: first what the device reads, then what it writes (§2.7.4.2). Valid until the next
+// pop().
 struct Chain {
   uint16_t head = 0;
   uint16_t readable = 0;
@@ -40,17 +41,17 @@ struct Chain {
 // Why a queue stopped.
 enum class Fault : uint8_t {
   kNone,
-  kRingAddress,      // a ring lies outside the domain, or is misaligned
-  kAvailIndex,       // avail.idx ran backwards or more than a queue ahead
-  kHeadRange,        // a head at or above the queue size
-  kNextRange,        // a next at or above the table's size
-  kChainTooLong,     // longer than the queue (§2.7.5.3.1), so also any loop
-  kOutsideDomain,    // a buffer that the domain does not hold with that permission
-  kDirection,        // device-readable after device-writable
-  kIndirect,         // not negotiated, nested, chained by NEXT, or a table of a wrong size
-  kEmptyBuffer,      // a descriptor of no bytes
-  kTotalLength,      // over 2^32 - 1 bytes
-  kWrongQueue,       // what a receive queue may not read, or a transmit queue not write
+  kRingAddress,    // a ring lies outside the domain, or is misaligned
+  kAvailIndex,     // avail.idx ran backwards or more than a queue ahead
+  kHeadRange,      // a head at or above the queue size
+  kNextRange,      // a next at or above the table's size
+  kChainTooLong,   // longer than the queue (§2.7.5.3.1), so also any loop
+  kOutsideDomain,  // a buffer that the domain does not hold with that permission
+  kDirection,      // device-readable after device-writable
+  kIndirect,       // not negotiated, nested, chained by NEXT, or a table of a wrong size
+  kEmptyBuffer,    // a descriptor of no bytes
+  kTotalLength,    // over 2^32 - 1 bytes
+  kWrongQueue,     // what a receive queue may not read, or a transmit queue not write
 };
 inline constexpr size_t kFaults = 12;
 const char* fault_name(Fault fault);
@@ -97,8 +98,8 @@ class Virtqueue {
   bool publish();
   bool unpublished() const { return published_ != used_; }
 
-  // Asks the driver for a doorbell at its next chain. False, and asks for none, if chains already wait: any, or with
-  // `beyond_known` such as we have not seen yet, because those that we have do not do.
+  // Asks the driver for a doorbell at its next chain. False, and asks for none, if chains already wait: any,
+  // or with `beyond_known` such as we have not seen yet, because those that we have do not do.
   bool enable_notifications(bool beyond_known = false);
   void disable_notifications();
   bool notifications_enabled() const { return notifications_; }
