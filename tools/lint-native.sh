@@ -9,7 +9,7 @@ case ${1-} in
     cat <<END
 usage: tools/lint-native.sh [--fix]
 
-clang-format (.clang-format) over every file, then clang-tidy (.clang-tidy) over every source, warnings as errors.
+clang-format (.clang-format) over every file, then clang-tidy (.clang-tidy) over every source but the tests, warnings as errors.
 --fix lets clang-format write what it wants, and stops there. Needs both in version 19, as other versions disagree; on Debian:
   apt-get install clang-format-19 clang-tidy-19 cmake g++
 What is missing is skipped by name, but for CI=true, where that fails.
@@ -51,6 +51,7 @@ else
     cat build-cmake/lint.log >&2
     exit 1
   fi
-  printf '%s\0' "${sources[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy-19 -p build-cmake/lint --quiet 2> >(grep -vE '^[0-9]+ warnings? (generated|treated as error)' >&2) || status=1
+  # The tests expand to many paths, which take clang-tidy minutes each; sanitizers look at what they run.
+  printf '%s\0' "${sources[@]}" | grep -zv '^native/test/' | xargs -0 -n 1 -P "$(nproc)" clang-tidy-19 -p build-cmake/lint --quiet 2> >(grep -vE '^[0-9]+ warnings? (generated|treated as error)' >&2) || status=1
 fi
 exit $status

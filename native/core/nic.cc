@@ -128,8 +128,7 @@ bool Nic::unsteer(const Flow& rule) {
   return true;
 }
 
-// --- registers
-// ---------------------------------------------------------------------------------------------------
+// --- registers ---------------------------------------------------------------------------------------------
 
 uint32_t Nic::read(uint32_t offset) const {
   const Queue& q = *queues_[std::min<size_t>(queue_sel_, queues_.size() - 1)];
@@ -305,8 +304,7 @@ void Nic::kick(uint16_t queue) {
   engine->kick(*this);
 }
 
-// --- interrupts
-// --------------------------------------------------------------------------------------------------
+// --- interrupts --------------------------------------------------------------------------------------------
 
 void Nic::raise(uint32_t vector) {
   std::atomic_ref<uint32_t>(page().pending[vector / 32]).fetch_or(uint32_t{1} << (vector % 32));
@@ -338,8 +336,7 @@ void Nic::publish(uint16_t index, uint32_t frames, TimeNs now) {
   raise(index == control_queue_ ? kVectorConfig : index / 2U);
 }
 
-// --- polling
-// -----------------------------------------------------------------------------------------------------
+// --- polling -----------------------------------------------------------------------------------------------
 
 uint32_t Nic::poll(TimeNs now, uint32_t budget) {
   if (!running()) return 0;
