@@ -125,7 +125,8 @@ TimeNs Replay::due(uint64_t index) const {
   // A round after the first begins where the last frame's successor would be, one mean gap later.
   const auto n = static_cast<TimeNs>(times_.size());
   const TimeNs round = times_.back() + times_.back() / std::max<TimeNs>(n - 1, 1);
-  const auto at = static_cast<double>(static_cast<TimeNs>(index) / n * round + times_[at_]);
+  const TimeNs rounds_done = static_cast<TimeNs>(index) / n;
+  const auto at = static_cast<double>(rounds_done * round + times_[at_]);
   return started_ + std::llround(at / options_.speed);
 }
 
