@@ -343,14 +343,14 @@ t.test('who does not answer is given up', python, async (t) => {
         const { parentPort, workerData } = require('node:worker_threads');
         const lines = [];
         const attempt = (call) => { try { return lines.push('fine'), call(); } catch (error) { lines[lines.length - 1] = error.message; } };
-        import(workerData.library).then(({ Attachment }) => {
+        import(workerData.entry).then(({ Attachment }) => {
           const native = attempt(() => new Attachment(workerData.path))?.native;
           if (native === undefined) return parentPort.postMessage(lines);
           attempt(() => native.read(0));
           // The answer comes now, and would be taken for the next one's.
           setTimeout(() => { attempt(() => native.read(0x70)); native.close(); parentPort.postMessage(lines); }, 1000);
         });`;
-      const workerData = { library: new URL('../../src/index.js', import.meta.url).href, path };
+      const workerData = { entry: new URL('../../src/index.js', import.meta.url).href, path };
       new Worker(source, { eval: true, workerData, execArgv: [], env: plainEnvironment() }).once('message', resolve).once('error', reject);
     });
   const mute = await foreigner(files.path('mute'), ['mute'], 'ready');
