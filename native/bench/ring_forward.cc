@@ -87,20 +87,27 @@ uint32_t RingForward::turn(uint32_t batch, uint32_t& kick) {
   const uint32_t room = setup_.size - static_cast<uint16_t>(tx_.next - tx_.seen);
   const uint32_t n =
       std::min({static_cast<uint32_t>(static_cast<uint16_t>(rx_used - rx_.seen)), batch, room});
-  for (uint32_t i = 0; i < n; ++i) {
-    const VirtqUsedElem used = rx_.used[rx_.seen++ & mask_];
-    const uint32_t buffer = rx_.buffer[used.id & mask_];
+  const uint32_t most = setup_.buffer_bytes;
+  uint32_t done = 0;
+  for (; done < n; ++done) {
+    // The device is not trusted here either: read once, and checked as the TypeScript driver does.
+    const auto& entry = *const_cast<const volatile VirtqUsedElem*>(&rx_.used[rx_.seen & mask_]);
+    const uint32_t used_id = entry.id;
+    const uint32_t length = entry.len;
+    if (used_id != (rx_.seen & mask_) || length < sizeof(VirtioNetHdr) || length > most) break;
+    ++rx_.seen;
+    const uint32_t buffer = rx_.buffer[used_id];
     std::byte* const header = setup_.base + buffer;
     std::memset(header, 0, sizeof(VirtioNetHdr));
     forward(header + sizeof(VirtioNetHdr));
     const uint16_t id = tx_.next & mask_;
     tx_.buffer[id] = buffer;
-    tx_.desc[id] = {buffer, used.len, 0, 0};
+    tx_.desc[id] = {buffer, length, 0, 0};
     tx_.avail[2 + id] = id;
     ++tx_.next;
   }
   if (publish(tx_)) kick |= 2;
-  return n;
+  return done;
 }
 
 }  // namespace ringcube

@@ -1,7 +1,7 @@
 // The forwarder that the benches measure, in C++ over the same rings as the TypeScript one
-// (bench/path/forwarder.ts): take a batch, swap the MAC addresses, decrement TTL, update the checksum (RFC
-// 1624), give the same buffers back to the wire. It is the ceiling: the same loads and stores, compiled ahead
-// of time.
+// (bench/path/forwarders.ts): take a batch, swap the MAC addresses, decrement TTL, update the checksum (RFC
+// 1624), give the same buffers back to the wire. It is the ceiling: the same loads, stores and
+// checks, compiled ahead of time.
 #pragma once
 
 #include <cstddef>

@@ -4,3 +4,4 @@ export { RingcubeError, type RingcubeErrorCode, invalid } from './errors.js';
 export { LatencyHistogram, type LatencySummary } from './histogram.js';
 export { FixedQueue } from './queue.js';
 export { Random } from './random.js';
+export { specialise } from './specialise.js';

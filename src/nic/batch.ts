@@ -36,3 +36,20 @@ export class FrameBatch {
     this.payloadLength = new Int32Array(capacity);
   }
 }
+
+/** Loops made for a batch (specialise()), once for each batch that comes by, and found again at once for the last one. */
+export class PerBatch<Loops> {
+  private readonly made = new WeakMap<FrameBatch, Loops>();
+  private lastBatch: FrameBatch | undefined;
+  private last: Loops | undefined;
+
+  constructor(private readonly make: (batch: FrameBatch) => Loops) {}
+
+  get(batch: FrameBatch): Loops {
+    if (batch === this.lastBatch) return this.last!;
+    let loops = this.made.get(batch);
+    if (loops === undefined) this.made.set(batch, (loops = this.make(batch)));
+    this.lastBatch = batch;
+    return (this.last = loops);
+  }
+}

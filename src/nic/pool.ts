@@ -1,4 +1,4 @@
-import { RingcubeError, invalid } from '../base/index.js';
+import { RingcubeError, invalid, specialise } from '../base/index.js';
 import { VirtioNetHdr } from './layout.js';
 import { type Memory } from './region.js';
 
@@ -98,36 +98,65 @@ export class FramePool {
     this.stack[this.top++] = handle;
   }
 
-  /** get() for `n` at once, n ≤ available; also where their frames start. */
-  getMany(n: number, handles: Int32Array, offsets: Int32Array): void {
-    const { stack, strideBytes } = this;
-    const first = this.base + this.headroom;
-    let top = this.top;
-    for (let i = 0; i < n; i++) {
-      const handle = stack[--top];
-      handles[i] = handle;
-      offsets[i] = first + (handle & INDEX_MASK) * strideBytes;
-    }
-    this.top = top;
+  /** A loop that does get() for `n` ≤ available at once, and says where their frames start. */
+  gets(handles: Int32Array, offsets: Int32Array): (n: number) => void {
+    return specialise(FramePool.manyGets)(this, handles, offsets, INDEX_MASK);
   }
 
-  /** put() for [0, n), all of this pool. */
-  putMany(n: number, handles: Int32Array): void {
-    const { stack, top } = this;
-    if (this.extras > 0 || top + n > this.count) {
-      for (let i = 0; i < n; i++) this.put(handles[i]);
-      return;
-    }
-    for (let i = 0; i < n; i++) stack[top + i] = handles[i]!;
-    this.top = top + n;
+  private static readonly manyGets = (pool: FramePool, handles: Int32Array, offsets: Int32Array, indexMask: number) => {
+    const { stack, strideBytes } = pool;
+    const first = pool.base + pool.headroom;
+    return (n: number): void => {
+      const top = pool.top;
+      for (let i = 0; i < n; i++) {
+        const handle = stack[top - 1 - i];
+        handles[i] = handle;
+        offsets[i] = first + (handle & indexMask) * strideBytes;
+      }
+      pool.top = top - n;
+    };
+  };
+
+  /**
+   * A loop that does put() for handles [from, to) as far as they are of this pool; it returns how many. At least the first
+   * one must be.
+   */
+  puts(handles: Int32Array): (from: number, to: number) => number {
+    return specialise(FramePool.manyPuts)(this, handles, INDEX_BITS);
   }
 
-  /** offsetOf() for [0, n). */
-  offsetsOf(n: number, handles: Int32Array, offsets: Int32Array): void {
-    const { strideBytes } = this;
-    const first = this.base + this.headroom;
-    for (let i = 0; i < n; i++) offsets[i] = first + (handles[i] & INDEX_MASK) * strideBytes;
+  private static readonly manyPuts = (pool: FramePool, handles: Int32Array, indexBits: number) => {
+    const { stack, id } = pool;
+    return (from: number, to: number): number => {
+      let i = from;
+      if (pool.extras > 0 || pool.top + to - from > pool.count) {
+        do pool.put(handles[i++]);
+        while (i < to && handles[i] >>> indexBits === id);
+        return i - from;
+      }
+      let top = pool.top;
+      for (; i < to; i++) {
+        const handle = handles[i];
+        if (handle >>> indexBits !== id) break;
+        stack[top++] = handle;
+      }
+      pool.top = top;
+      return i - from;
+    };
+  };
+
+  /** A loop that does offsetOf() for handles [0, n). */
+  locates(handles: Int32Array, offsets: Int32Array): (n: number) => void {
+    return specialise(FramePool.manyLocates)(this, handles, offsets, INDEX_MASK);
   }
+
+  private static readonly manyLocates = (pool: FramePool, handles: Int32Array, offsets: Int32Array, indexMask: number) => {
+    const { strideBytes } = pool;
+    const first = pool.base + pool.headroom;
+    return (n: number): void => {
+      for (let i = 0; i < n; i++) offsets[i] = first + (handles[i] & indexMask) * strideBytes;
+    };
+  };
 
   /** Byte offset of the frame (or payload) in the region. */
   offsetOf(handle: number): number {

@@ -1,48 +1,76 @@
-import { type FrameBatch, FrameFlag } from './batch.js';
+import { specialise } from '../base/index.js';
+import { type FrameBatch, FrameFlag, PerBatch } from './batch.js';
 import { Desc, Hdr, VirtioNetHdr } from './layout.js';
 import { type FramePool, poolOf } from './pool.js';
 import { NOBODY, type Virtqueue } from './virtqueue.js';
 
 const HDR = VirtioNetHdr.size;
 
+/** What a queue does with a batch, for `n` entries. */
+interface Receive {
+  /** From the ring: handles and lengths. */
+  take(n: number): number;
+  /** From the pool: offsets. */
+  locate(n: number): void;
+  /** From the frames' headers: flags. */
+  verify(n: number): void;
+}
+
 /** A receive queue: posts empty buffers and takes frames out, in batches. One buffer holds a whole frame. */
 export class RxQueue {
-  private readonly handles: Int32Array;
-  private readonly offsets: Int32Array;
+  protected readonly receives = new PerBatch((batch) => this.makeReceive(batch));
+  private readonly getEmpty: (n: number) => void;
+  private readonly offerEmpty: (from: number, n: number) => void;
 
   constructor(
     readonly ring: Virtqueue,
     readonly pool: FramePool,
     /** Whether the device verifies checksums and says so in each header. */
     protected readonly checksums: boolean,
+    /** Bytes ahead of a frame that do not count for its length. */
+    private readonly headerBytes: number = HDR,
   ) {
-    this.handles = new Int32Array(ring.size);
-    this.offsets = new Int32Array(ring.size);
+    const handles = new Int32Array(ring.size);
+    const offsets = new Int32Array(ring.size);
+    this.getEmpty = pool.gets(handles, offsets);
+    this.offerEmpty = ring.offersEmpty(handles, offsets, HDR, HDR + pool.frameBytes);
   }
+
+  private makeReceive(batch: FrameBatch): Receive {
+    const { ring, pool } = this;
+    return {
+      take: ring.takesWritten(batch.handle, batch.length, this.headerBytes),
+      locate: pool.locates(batch.handle, batch.offset),
+      verify: specialise(RxQueue.verifies)(ring.memory.u8, batch.offset, batch.flags, HDR, Hdr.DataValid),
+    };
+  }
+
+  private static readonly verifies = (u8: Uint8Array, offsets: Int32Array, flags: Uint8Array, header: number, valid: number) => {
+    return (n: number): void => {
+      for (let i = 0; i < n; i++) flags[i] = (u8[offsets[i] - header] & valid) >> 1;
+    };
+  };
 
   /** Posts buffers as far as ring and pool allow. True if the device wants a doorbell. */
   refill(): boolean {
-    const { ring, pool, handles, offsets } = this;
-    const n = Math.min(ring.room, pool.available);
+    const { ring } = this;
+    const n = Math.min(ring.room, this.pool.available);
     if (n === 0) return false;
-    pool.getMany(n, handles, offsets);
-    ring.offerEmpty(handles, offsets, n, HDR, HDR + pool.frameBytes);
+    this.getEmpty(n);
+    this.offerEmpty(0, n);
     return ring.publish();
   }
 
   /**
-   * Takes at most `max` frames (and no more than the batch holds) into `batch`; returns how many entries.
+   * Takes at most `max` frames (and no more than the batch holds) into `batch`; returns how many entries. A batch is meant
+   * to be used again and again: loops are compiled for it.
    * @throws ERR_DEVICE if the device broke the protocol; the queue then wants a reset.
    */
   receive(batch: FrameBatch, max: number = batch.capacity): number {
-    const { ring, pool } = this;
-    const { handle, offset, length, flags } = batch;
-    const n = ring.takeWritten(Math.min(ring.used(), max, batch.capacity), handle, length, HDR);
-    pool.offsetsOf(n, handle, offset);
-    if (this.checksums) {
-      const { u8 } = ring.memory;
-      for (let i = 0; i < n; i++) flags[i] = (u8[offset[i] - HDR] & Hdr.DataValid) >> 1;
-    }
+    const receive = this.receives.get(batch);
+    const n = receive.take(Math.min(this.ring.used(), max, batch.capacity));
+    receive.locate(n);
+    if (this.checksums) receive.verify(n);
     batch.count = n;
     return n;
   }
@@ -57,6 +85,10 @@ export class RxQueue {
 
 /** With VIRTIO_NET_F_MRG_RXBUF a frame may fill several buffers: entries with FrameFlag.More go on in the next one. */
 export class MergeableRxQueue extends RxQueue {
+  constructor(ring: Virtqueue, pool: FramePool, checksums: boolean) {
+    super(ring, pool, checksums, 0);
+  }
+
   override receive(batch: FrameBatch, max: number = batch.capacity): number {
     const { ring, pool } = this;
     const { u8, u16 } = ring.memory;
@@ -81,10 +113,11 @@ export class MergeableRxQueue extends RxQueue {
       for (let k = 0; k < buffers; k++) flags[whole + k] = k + 1 < buffers ? FrameFlag.More : 0;
       whole += buffers;
     }
-    let n = ring.takeWritten(whole, handle, length, 0);
+    const receive = this.receives.get(batch);
+    let n = receive.take(whole);
     // Half a frame is none.
     if (n < whole) while (n > 0 && (flags[n - 1] & FrameFlag.More) !== 0) pool.put(handle[--n]);
-    pool.offsetsOf(n, handle, offset);
+    receive.locate(n);
     let valid = 0;
     for (let i = 0; i < n; i++) {
       if (i > 0 && (flags[i - 1] & FrameFlag.More) !== 0) {
@@ -115,20 +148,20 @@ export class SplitRxQueue extends RxQueue {
     headers: FramePool,
     checksums: boolean,
     /** 42 for Ethernet, IPv4 and UDP; 62 with IPv6. */
-    readonly headerBytes: number,
+    readonly splitBytes: number,
     readonly payloads: FramePool,
   ) {
     super(ring, headers, checksums);
   }
 
   override refill(): boolean {
-    const { ring, pool, payloads, headerBytes } = this;
+    const { ring, pool, payloads, splitBytes } = this;
     for (let n = Math.min(ring.room >> 1, pool.available, payloads.available); n > 0; n--) {
       const handle = pool.get();
       const payload = payloads.get();
       ring.offerTwo(
         pool.offsetOf(handle) - HDR,
-        HDR + headerBytes,
+        HDR + splitBytes,
         Desc.Write,
         handle,
         payloads.offsetOf(payload),
@@ -141,14 +174,14 @@ export class SplitRxQueue extends RxQueue {
   }
 
   override receive(batch: FrameBatch, max: number = batch.capacity): number {
-    const { ring, pool, payloads, headerBytes } = this;
+    const { ring, pool, payloads, splitBytes } = this;
     const { handle, offset, length, flags, payloadHandle, payloadOffset, payloadLength } = batch;
     const n = ring.takeWrittenTwo(Math.min(ring.used(), max, batch.capacity), handle, payloadHandle, length, HDR);
-    pool.offsetsOf(n, handle, offset);
-    payloads.offsetsOf(n, payloadHandle, payloadOffset);
     for (let i = 0; i < n; i++) {
       const bytes = length[i];
-      length[i] = Math.min(bytes, headerBytes);
+      offset[i] = pool.offsetOf(handle[i]);
+      payloadOffset[i] = payloads.offsetOf(payloadHandle[i]);
+      length[i] = Math.min(bytes, splitBytes);
       payloadLength[i] = bytes - length[i];
       if (this.checksums) flags[i] = (ring.memory.u8[offset[i] - HDR] & Hdr.DataValid) >> 1;
     }

@@ -1,10 +1,19 @@
-import { RingcubeError } from '../base/index.js';
-import { type FrameBatch } from './batch.js';
+import { RingcubeError, specialise } from '../base/index.js';
+import { FrameBatch, PerBatch } from './batch.js';
 import { Hdr, VirtioNetHdr } from './layout.js';
 import { type FramePool, poolOf } from './pool.js';
+import { type Memory } from './region.js';
 import { type Virtqueue } from './virtqueue.js';
 
 const HDR = VirtioNetHdr.size;
+
+/** What a queue does with a batch, for `n` entries from `from` on. */
+interface Send {
+  /** The frames' virtio_net_hdr. */
+  clear(from: number, n: number): void;
+  /** To the ring. */
+  offer(from: number, n: number): void;
+}
 
 /**
  * A transmit queue. A buffer that was sent is the card's until reclaim() puts it back into its pool. Each frame has 12
@@ -15,36 +24,43 @@ export class TxQueue {
   stalled = false;
 
   private readonly finished: Int32Array;
-  private readonly oneHandle = new Int32Array(1);
-  private readonly oneOffset = new Int32Array(1);
-  private readonly oneLength = new Int32Array(1);
+  private readonly takeFinished: () => number;
+  /** By pool. */
+  private readonly putFinished: ((from: number, to: number) => number)[] = [];
+  private readonly one = new FrameBatch(1);
+  private readonly sendOfOne: Send;
+  private readonly sends = new PerBatch((batch) => this.makeSend(batch));
 
   constructor(
     readonly ring: Virtqueue,
     private readonly pools: readonly (FramePool | undefined)[],
   ) {
     this.finished = new Int32Array(2 * ring.size);
+    this.takeFinished = ring.takesRead(this.finished);
+    this.sendOfOne = this.makeSend(this.one);
   }
 
   /**
    * Sends entries [from, to) of a batch where they lie; returns how many the ring took. The rest stays the caller's.
-   * publish() shows them to the device.
+   * publish() shows them to the device. A batch is meant to be used again and again: loops are compiled for it.
    */
   send(batch: FrameBatch, from = 0, to: number = batch.count): number {
     const n = Math.min(to - from, this.room(to - from));
-    this.clearHeaders(batch.offset, from, n);
-    this.ring.offerFilled(batch.handle, batch.offset, batch.length, from, n, HDR);
+    const send = this.sends.get(batch);
+    send.clear(from, n);
+    send.offer(from, n);
     return n;
   }
 
   /** Sends one frame at `offset`; false if there is no room. */
   sendOne(handle: number, offset: number, length: number): boolean {
+    const { one, sendOfOne } = this;
     if (this.room(1) === 0) return false;
-    this.oneHandle[0] = handle;
-    this.oneOffset[0] = offset;
-    this.oneLength[0] = length;
-    this.clearHeaders(this.oneOffset, 0, 1);
-    this.ring.offerFilled(this.oneHandle, this.oneOffset, this.oneLength, 0, 1, HDR);
+    one.handle[0] = handle;
+    one.offset[0] = offset;
+    one.length[0] = length;
+    sendOfOne.clear(0, 1);
+    sendOfOne.offer(0, 1);
     return true;
   }
 
@@ -67,8 +83,9 @@ export class TxQueue {
       return true;
     }
     if (this.room(2) < 2) return false;
-    this.oneOffset[0] = offset;
-    this.clearHeaders(this.oneOffset, 0, 1);
+    const { u16 } = this.ring.memory;
+    const header = offset - HDR;
+    u16.fill(0, header >> 1, (header + HDR) >> 1);
     this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
     return true;
   }
@@ -95,16 +112,15 @@ export class TxQueue {
 
   /** Puts what the card has finished back into its pools; returns how many buffers. @throws ERR_DEVICE */
   reclaim(): number {
-    const { ring, pools, finished } = this;
-    const n = ring.takeRead(finished);
+    const { pools, finished, putFinished } = this;
+    const n = this.takeFinished();
     if (n === 0) return 0;
     this.stalled = false;
     // Nearly always all are of one pool.
-    const pool = poolOf(finished[0]);
-    let same = 1;
-    while (same < n && poolOf(finished[same]) === pool) same++;
-    pools[pool]!.putMany(same, finished);
-    for (let i = same; i < n; i++) pools[poolOf(finished[i])]!.put(finished[i]);
+    for (let i = 0; i < n; ) {
+      const pool = poolOf(finished[i]);
+      i += (putFinished[pool] ??= pools[pool]!.puts(finished))(i, n);
+    }
     return n;
   }
 
@@ -122,15 +138,25 @@ export class TxQueue {
     return room;
   }
 
-  // §5.1.6.2.1: no flags, no segmentation, num_buffers 0. A header is 2 mod 4, hence the two halves.
-  private clearHeaders(offsets: Int32Array, from: number, n: number): void {
-    const { u16, i32 } = this.ring.memory;
-    for (let i = from; i < from + n; i++) {
-      const header = offsets[i] - HDR;
-      u16[header >> 1] = 0;
-      i32[(header + 2) >> 2] = 0;
-      i32[(header + 6) >> 2] = 0;
-      u16[(header + 10) >> 1] = 0;
-    }
+  private makeSend({ handle, offset, length }: FrameBatch): Send {
+    const { ring } = this;
+    return {
+      clear: specialise(TxQueue.clears)(ring.memory, offset, HDR),
+      offer: ring.offersFilled(handle, offset, length, HDR),
+    };
   }
+
+  // §5.1.6.2.1: no flags, no segmentation, num_buffers 0. A header is 2 mod 4, hence the two halves.
+  private static readonly clears = ({ u16, i32 }: Memory, offsets: Int32Array, hdr: number) => {
+    return (from: number, n: number): void => {
+      const to = from + n;
+      for (let i = from; i < to; i++) {
+        const header = offsets[i] - hdr;
+        u16[header >> 1] = 0;
+        i32[(header + 2) >> 2] = 0;
+        i32[(header + 6) >> 2] = 0;
+        u16[(header + 10) >> 1] = 0;
+      }
+    };
+  };
 }

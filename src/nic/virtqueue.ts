@@ -1,4 +1,4 @@
-import { RingcubeError } from '../base/index.js';
+import { RingcubeError, specialise } from '../base/index.js';
 import { type Features } from './device.js';
 import { Avail, Desc, Used, queueBytes } from './layout.js';
 import { type Memory } from './region.js';
@@ -14,6 +14,9 @@ export const NOBODY = -1;
  *
  * A chain is remembered by its head. With IN_ORDER chains come back as they went, so that the heads offered say which
  * one is next, and the queue of free descriptors stays 0, 1, 2, … and need not be written.
+ *
+ * What runs for every frame is a loop over arrays, and is made once for those arrays (specialise()): offersEmpty() and the
+ * like return it.
  *
  * The device is not trusted: what it writes is checked against what this side keeps privately, and a wrong value throws
  * ERR_DEVICE before anything is touched.
@@ -109,34 +112,52 @@ export class Virtqueue {
 
   // --- to the device ---
 
-  /** Offers `n` buffers of `bytes` for the device to write, `header` bytes ahead of each offset. n ≤ room. */
-  offerEmpty(handles: Int32Array, offsets: Int32Array, n: number, header: number, bytes: number): void {
-    this.writable = bytes;
-    const { i32, desc32, free, mask, owners, freeHead } = this;
-    for (let i = 0; i < n; i++) {
-      const id = free[(freeHead + i) & mask];
-      const at = desc32 + (id << 2);
-      i32[at] = offsets[i] - header;
-      i32[at + 2] = bytes;
-      i32[at + 3] = Desc.Write;
-      owners[id] = handles[i];
-    }
-    this.enqueue(n);
+  /**
+   * A loop that offers entries [from, from + n), n ≤ room, of these buffers to the device: each to write up to `bytes`
+   * into, from `header` bytes ahead of its offset.
+   */
+  offersEmpty(handles: Int32Array, offsets: Int32Array, header: number, bytes: number): (from: number, n: number) => void {
+    return specialise(Virtqueue.offers)(this, handles, offsets, null, header, bytes, Desc.Write);
   }
 
-  /** Offers entries [from, from + n) for the device to read, each from `header` bytes ahead of its offset. n ≤ room. */
-  offerFilled(handles: Int32Array, offsets: Int32Array, lengths: Int32Array, from: number, n: number, header: number): void {
-    const { i32, desc32, free, mask, owners, freeHead } = this;
-    for (let i = 0; i < n; i++) {
-      const id = free[(freeHead + i) & mask];
-      const at = desc32 + (id << 2);
-      i32[at] = offsets[from + i] - header;
-      i32[at + 2] = lengths[from + i] + header;
-      i32[at + 3] = 0;
-      owners[id] = handles[from + i];
-    }
-    this.enqueue(n);
+  /** As offersEmpty(), for buffers to be read: `lengths` bytes behind the header. */
+  offersFilled(handles: Int32Array, offsets: Int32Array, lengths: Int32Array, header: number): (from: number, n: number) => void {
+    return specialise(Virtqueue.offers)(this, handles, offsets, lengths, header, 0, 0);
   }
+
+  private static readonly offers = (
+    ring: Virtqueue,
+    handles: Int32Array,
+    offsets: Int32Array,
+    lengths: Int32Array | null,
+    header: number,
+    bytes: number,
+    flags: number,
+  ) => {
+    const { i32, u16, desc32, availRing, free, mask, owners, heads } = ring;
+    return (from: number, n: number): void => {
+      const { freeHead, nextAvail } = ring;
+      const to = from + n;
+      for (let i = from, d = freeHead, a = nextAvail; i < to; i++, d++, a++) {
+        const id = free[d & mask];
+        const at = desc32 + (id << 2);
+        i32[at] = offsets[i] - header;
+        i32[at + 2] = lengths === null ? bytes : lengths[i] + header;
+        i32[at + 3] = flags;
+        owners[id] = handles[i];
+        // Most rounds offer the same heads in the same slots: then that cache line stays with the device.
+        const slot = a & mask;
+        if (heads[slot] !== id) {
+          heads[slot] = id;
+          u16[availRing + slot] = id;
+        }
+      }
+      ring.writable = bytes;
+      ring.freeHead = (freeHead + n) & 0xffff;
+      ring.freeCount -= n;
+      ring.nextAvail = (nextAvail + n) & 0xffff;
+    };
+  };
 
   /** Offers a chain of two buffers, room ≥ 2. flags are those of each: 0, or Desc.Write. */
   offerTwo(
@@ -164,26 +185,12 @@ export class Virtqueue {
     this.owners[id] = handle;
     this.seconds[id] = handle2;
     this.nextOf[id] = next;
-    this.enqueue(1);
-    this.freeHead = (this.freeHead + 1) & 0xffff;
-    this.freeCount--;
-  }
-
-  /** Puts the next `n` free descriptors into the available ring, as heads. */
-  private enqueue(n: number): void {
-    const { u16, availRing, free, mask, heads, freeHead, nextAvail } = this;
-    for (let i = 0; i < n; i++) {
-      const id = free[(freeHead + i) & mask];
-      const slot = (nextAvail + i) & mask;
-      // Most rounds offer the same heads in the same slots: then that cache line stays with the device.
-      if (heads[slot] !== id) {
-        heads[slot] = id;
-        u16[availRing + slot] = id;
-      }
-    }
-    this.freeHead = (this.freeHead + n) & 0xffff;
-    this.freeCount -= n;
-    this.nextAvail = (this.nextAvail + n) & 0xffff;
+    const slot = this.nextAvail & mask;
+    this.heads[slot] = id;
+    this.u16[this.availRing + slot] = id;
+    this.nextAvail = (this.nextAvail + 1) & 0xffff;
+    this.freeHead = (this.freeHead + 2) & 0xffff;
+    this.freeCount -= 2;
   }
 
   /** Shows the device what was offered. True if it wants a doorbell for that. */
@@ -211,27 +218,35 @@ export class Virtqueue {
   }
 
   /**
-   * Takes the first `n` of used() chains: their handles, and the bytes that the device wrote behind a header of
-   * `header` bytes. Where one of them is wrong, takes those before it, and the next call throws.
-   * @returns how many. @throws ERR_DEVICE if the first one is wrong.
+   * A loop that takes the first `n` of used() chains: their handles, and the bytes that the device wrote behind a header
+   * of `header` bytes. Where one of them is wrong, it takes those before it, and the next call throws. It returns how
+   * many, and throws ERR_DEVICE if the first one is wrong.
    */
-  takeWritten(n: number, handles: Int32Array, lengths: Int32Array, header: number): number {
-    if (!this.inOrder) return this.takeEach(n, handles, null, lengths, header);
-    const { i32, owners, heads, mask, usedRing32, writable, nextUsed } = this;
-    let taken = 0;
-    for (; taken < n; taken++) {
-      const slot = (nextUsed + taken) & mask;
-      const id = i32[usedRing32 + (slot << 1)];
-      const length = i32[usedRing32 + (slot << 1) + 1];
-      if (id !== heads[slot] || length < header || length > writable) break;
-      handles[taken] = owners[id];
-      lengths[taken] = length - header;
-    }
-    this.freeCount += taken;
-    return this.tookWritten(taken, n, header);
+  takesWritten(handles: Int32Array, lengths: Int32Array, header: number): (n: number) => number {
+    if (!this.inOrder) return (n) => this.takeEach(n, handles, null, lengths, header);
+    return specialise(Virtqueue.writtenTakes)(this, handles, lengths, header);
   }
 
-  /** As takeWritten() for chains of two, with the handles of their second buffers. */
+  private static readonly writtenTakes = (ring: Virtqueue, handles: Int32Array, lengths: Int32Array, header: number) => {
+    const { i32, owners, heads, mask, usedRing32 } = ring;
+    return (n: number): number => {
+      const { nextUsed, writable } = ring;
+      let taken = 0;
+      for (; taken < n; taken++) {
+        const slot = (nextUsed + taken) & mask;
+        // Each is read once: what was checked may be something else a moment later.
+        const id = i32[usedRing32 + (slot << 1)];
+        const length = i32[usedRing32 + (slot << 1) + 1];
+        if (id !== heads[slot] || length < header || length > writable) break;
+        handles[taken] = owners[id];
+        lengths[taken] = length - header;
+      }
+      ring.freeCount += taken;
+      return ring.tookWritten(taken, n, header);
+    };
+  };
+
+  /** As takesWritten(), for chains of two, with the handles of their second buffers. */
   takeWrittenTwo(n: number, handles: Int32Array, seconds: Int32Array, lengths: Int32Array, header: number): number {
     return this.takeEach(n, handles, seconds, lengths, header);
   }
@@ -241,7 +256,6 @@ export class Virtqueue {
     let taken = 0;
     for (; taken < n; taken++) {
       const slot = (this.nextUsed + taken) & mask;
-      // Each is read once: what was checked may be something else a moment later.
       const id = i32[usedRing32 + 2 * slot];
       const length = i32[usedRing32 + 2 * slot + 1];
       if ((inOrder ? id !== heads[slot] : !this.isOut(id)) || length < header || length > writable) break;
@@ -265,34 +279,40 @@ export class Virtqueue {
   }
 
   /**
-   * Takes all used() chains, which the device has only read: the handles of all their buffers, two a chain at most. With
-   * IN_ORDER a batch has one entry (§2.7.9), so their order is ours.
-   * @returns how many handles. @throws ERR_DEVICE
+   * A loop that takes all used() chains, which the device has only read: the handles of all their buffers, two a chain at
+   * most. With IN_ORDER a batch has one entry (§2.7.9), so their order is ours. It returns how many handles, and throws
+   * ERR_DEVICE.
    */
-  takeRead(handles: Int32Array): number {
-    const { owners, seconds, heads, mask, inOrder } = this;
-    const n = this.used();
-    const first = this.nextUsed;
-    let count = 0;
-    let i = 0;
-    for (; i < n; i++) {
-      const id = inOrder ? heads[(first + i) & mask] : this.usedId(i);
-      if (!inOrder && !this.isOut(id)) {
-        this.fault = `used id ${id >>> 0} is not one to give back now`;
-        break;
-      }
-      handles[count++] = owners[id]!;
-      if (seconds[id] !== NOBODY) {
-        handles[count++] = seconds[id]!;
-        if (inOrder) seconds[id] = NOBODY;
-      }
-      if (!inOrder) this.giveBack(id);
-    }
-    if (inOrder) this.freeCount += count;
-    this.nextUsed = (first + i) & 0xffff;
-    if (count === 0 && n > 0) this.fail(this.fault);
-    return count;
+  takesRead(handles: Int32Array): () => number {
+    return specialise(Virtqueue.readTakes)(this, handles, NOBODY);
   }
+
+  private static readonly readTakes = (ring: Virtqueue, handles: Int32Array, nobody: number) => {
+    const { owners, seconds, heads, mask, inOrder } = ring;
+    return (): number => {
+      const n = ring.used();
+      const first = ring.nextUsed;
+      let count = 0;
+      let i = 0;
+      for (; i < n; i++) {
+        const id = inOrder ? heads[(first + i) & mask] : ring.usedId(i);
+        if (!inOrder && !ring.isOut(id)) {
+          ring.fault = `used id ${id >>> 0} is not one to give back now`;
+          break;
+        }
+        handles[count++] = owners[id];
+        if (seconds[id] !== nobody) {
+          handles[count++] = seconds[id];
+          if (inOrder) seconds[id] = nobody;
+        }
+        if (!inOrder) ring.giveBack(id);
+      }
+      if (inOrder) ring.freeCount += count;
+      ring.nextUsed = (first + i) & 0xffff;
+      if (count === 0 && n > 0) ring.fail(ring.fault);
+      return count;
+    };
+  };
 
   /** The handle of the i-th used chain, to look at its buffer before taking it; NOBODY, and a fault, if that is wrong. */
   peekOwner(i: number): number {

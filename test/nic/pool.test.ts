@@ -56,7 +56,7 @@ t.test('a retained buffer comes back with its last user, also among others', (t)
   // More users than 16 bits count: the payload of a multicast may be on many queues at once.
   const users = 70_000;
   for (let i = 1; i < users; i++) pool.retain(handles[1]);
-  pool.putMany(4, handles);
+  pool.puts(handles)(0, 4);
   t.equal(pool.available, 3);
   for (let i = 2; i < users; i++) pool.put(handles[1]);
   t.equal(pool.available, 3);
@@ -74,7 +74,7 @@ t.test('more buffers can not come back than went out, nor those of another pool'
   const theirs = [other.get(), other.get()];
   pool.put(handle);
   refuses(t, () => pool.put(handle), 'ERR_INVALID_ARGUMENT', `pool 0: buffer ${handle} was put back twice`);
-  refuses(t, () => pool.putMany(1, Int32Array.of(handle)), 'ERR_INVALID_ARGUMENT', `pool 0: buffer ${handle} was put back twice`);
+  refuses(t, () => pool.puts(Int32Array.of(handle))(0, 1), 'ERR_INVALID_ARGUMENT', `pool 0: buffer ${handle} was put back twice`);
   pool.get();
   pool.get();
   for (const wrong of [...theirs, 2, -1]) {
@@ -89,15 +89,15 @@ t.test('many at once are the same as one by one', (t) => {
   const [one, many] = [1, 2].map(() => new FramePool(memory(), { count: 10, frameBytes: 100, id: 3 }));
   const handles = new Int32Array(7);
   const offsets = new Int32Array(7);
-  many.getMany(7, handles, offsets);
+  many.gets(handles, offsets)(7);
   const wanted = Array.from({ length: 7 }, () => one.get());
   t.same([...handles], wanted);
   t.same([...offsets], wanted.map((handle) => one.offsetOf(handle)));
   t.equal(many.available, one.available);
   const again = new Int32Array(7);
-  many.offsetsOf(7, handles, again);
+  many.locates(handles, again)(7);
   t.same(again, offsets);
-  many.putMany(7, handles);
+  many.puts(handles)(0, 7);
   t.equal(many.available, 10);
   t.equal(new Set(drain(many)).size, 10);
   t.end();
@@ -149,7 +149,7 @@ t.test('model: whatever is taken, retained and put, in any order, a buffer has t
           pool.put(handle);
           put(handle);
         } else {
-          pool.putMany(held.length, Int32Array.from(held));
+          pool.puts(Int32Array.from(held))(0, held.length);
           held.forEach(put);
         }
         if (pool.available !== count - users.size) return false;
