@@ -22,6 +22,8 @@ export const VARIANTS: readonly Variant[] = ['TypeScript zero-copy', 'C++ same r
 const QUEUE_SIZE = 256;
 const ENDLESS = Number.MAX_SAFE_INTEGER;
 const HDR_BYTES = 12;
+/** For V8 to compile the loops of new queues, which it does for each anew (specialise()). */
+const WARM_UP_MS = 60;
 
 export interface RigOptions {
   frames: FrameList | string;
@@ -134,13 +136,13 @@ export function forwardFor(variant: Variant, frames: FrameList | string, frameBy
     if (variant === 'C++ same rings') {
       const forwarder = nativeForwarder(rig);
       rig.tester.start();
-      forwarder.run(ENDLESS, batch, ms * 2e5);
+      forwarder.run(ENDLESS, batch, WARM_UP_MS * 1e6);
       const start = nowNs();
       done = [forwarder.run(ENDLESS, batch, ms * 1e6), nowNs() - start];
     } else {
       const forwarder = makeForwarder(variant, rig.driver);
       rig.tester.start();
-      runFor(forwarder, batch, ms / 5);
+      runFor(forwarder, batch, WARM_UP_MS);
       done = runFor(forwarder, batch, ms);
     }
     const [rx, tx] = rig.nic.counters().queues;
@@ -155,22 +157,25 @@ export function forwardFor(variant: Variant, frames: FrameList | string, frameBy
 }
 
 /**
- * The driver alone: a stepped engine fills the ring, unmeasured; the time to empty it, work included, is added up.
- * Returns ns a frame.
+ * The driver alone: a stepped engine fills the ring, unmeasured; the time to empty it, work included, is added up over
+ * `rounds`, after a warm-up of as many. Returns ns a frame.
  */
 export function driverAlone(variant: Variant, frame: Uint8Array, batch: number, rounds: number): number {
   const rig = makeRig({ frames: { frames: [frame] }, frameBytes: 2048, stepped: true, variant });
   try {
     rig.tester.start();
     if (variant === 'C++ same rings') {
-      const [frames, ns] = nativeForwarder(rig).prefilled(rounds, batch);
+      const forwarder = nativeForwarder(rig);
+      forwarder.prefilled(rounds, batch);
+      const [frames, ns] = forwarder.prefilled(rounds, batch);
       return ns / frames;
     }
     const forwarder = makeForwarder(variant, rig.driver);
     forwarder.turn(0);
     let frames = 0;
     let ns = 0;
-    for (let i = 0; i < rounds; i++) {
+    for (let i = -rounds; i < rounds; i++) {
+      if (i === 0) frames = ns = 0;
       rig.engine.step(0);
       const before = nowNs();
       for (let n = forwarder.turn(batch); n > 0; n = forwarder.turn(batch)) frames += n;
