@@ -50,7 +50,7 @@ void NicWrap::shut() {
   open_ = false;
   const Engine::Guard guard(*engine_);
   if (share_ != nullptr) share_->close();
-  nic_->set_tap(nullptr);
+  nic_->set_monitor(nullptr);
   nic_->reset();
   engine_->remove(*nic_);
 }

@@ -40,7 +40,7 @@ void RecorderWrap::shut() {
   if (!open_) return;
   open_ = false;
   const Engine::Guard guard(*engine_);
-  for (const auto& nic : nics_) nic->set_tap(nullptr);
+  for (const auto& nic : nics_) nic->set_monitor(nullptr);
   nics_.clear();
   recorder_->flush();
 }

@@ -70,7 +70,7 @@ class Nic final : public Endpoint {
   bool unmap(int queue, uint64_t iova);
   bool steer(const Flow& rule, uint16_t pair);
   bool unsteer(const Flow& rule);
-  void set_tap(Tap* tap) { tap_ = tap; }
+  void set_monitor(Monitor* monitor) { monitor_ = monitor; }
   void reset();
   // Stops the whole device until the driver resets it (§2.1.2).
   void need_reset();
@@ -173,7 +173,7 @@ class Nic final : public Endpoint {
   MacFilter filter_;
   Steering steering_;
   NicCounters counters_;
-  Tap* tap_ = nullptr;
+  Monitor* monitor_ = nullptr;
   std::vector<std::byte> scratch_;  // the card's own memory: for frames that it must finish or see whole
   std::vector<Slice> send_slices_;
   std::shared_ptr<Region> page_region_;

@@ -111,7 +111,7 @@ Delivery Nic::deliver(const Frame& frame, TimeNs now, bool may_wait) {
     ++q.counters.frames;
     q.counters.bytes += frame.length;
     if (q.fresh++ == 0) dirty_.push_back(index);
-    if (tap_ != nullptr) tap_->frame(true, frame, now);
+    if (monitor_ != nullptr) monitor_->frame(true, frame, now);
   }
   return outcome;
 }

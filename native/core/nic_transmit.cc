@@ -85,7 +85,7 @@ Delivery Nic::transmit_one(Queue& q, const Chain& chain, TimeNs now) {
   ++q.counters.frames;
   q.counters.bytes += length;
   q.counters.dma_bytes += chain.readable_bytes;
-  if (tap_ != nullptr) tap_->frame(false, frame, now);
+  if (monitor_ != nullptr) monitor_->frame(false, frame, now);
   return outcome;
 }
 

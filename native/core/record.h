@@ -20,17 +20,17 @@ class Recorder {
     return std::shared_ptr<Recorder>(new Recorder(std::move(writer), epoch_offset));
   }
 
-  // From now on. The recorder outlives its NICs' use of it: the caller clears the tap before it lets go.
+  // From now on. The recorder outlives its NICs' use of it: the caller clears the monitor before it lets go.
   void add(Nic& nic, const std::string& name) {
-    taps_.push_back(std::make_unique<Interface>(*this, writer_->add_interface(name)));
-    nic.set_tap(taps_.back().get());
+    interfaces_.push_back(std::make_unique<Interface>(*this, writer_->add_interface(name)));
+    nic.set_monitor(interfaces_.back().get());
   }
   bool flush() { return writer_->flush(); }
   uint64_t written() const { return writer_->written(); }
   uint64_t lost() const { return writer_->lost(); }
 
  private:
-  class Interface final : public Tap {
+  class Interface final : public Monitor {
    public:
     Interface(Recorder& recorder, uint32_t index) : recorder_(recorder), index_(index) {}
     void frame(bool inbound, const Frame& frame, TimeNs now) override {
@@ -56,7 +56,7 @@ class Recorder {
 
   std::unique_ptr<PcapngWriter> writer_;
   TimeNs epoch_offset_;
-  std::vector<std::unique_ptr<Interface>> taps_;
+  std::vector<std::unique_ptr<Interface>> interfaces_;
   std::vector<std::span<const std::byte>> slices_;
 };
 

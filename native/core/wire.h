@@ -103,9 +103,9 @@ class Endpoint : public Pollable {
 };
 
 // Sees every frame that an endpoint sends or takes.
-class Tap {
+class Monitor {
  public:
-  virtual ~Tap() = default;
+  virtual ~Monitor() = default;
   virtual void frame(bool inbound, const Frame& frame, TimeNs now) = 0;
 };
 

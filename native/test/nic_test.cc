@@ -1796,8 +1796,8 @@ TEST(a_reset_between_delivery_and_flush_loses_no_later_frame) {
 
 // --- taps --------------------------------------------------------------------------------------------------
 
-TEST(a_tap_sees_what_was_sent_and_taken_and_no_more) {
-  struct Seen final : Tap {
+TEST(a_monitor_sees_what_was_sent_and_taken_and_no_more) {
+  struct Seen final : Monitor {
     std::vector<std::pair<bool, Bytes>> frames;
     void frame(bool inbound, const Frame& frame, TimeNs) override {
       Bytes bytes(frame.length);
@@ -1807,7 +1807,7 @@ TEST(a_tap_sees_what_was_sent_and_taken_and_no_more) {
   };
   Bench b;
   Seen seen;
-  b.nic->set_tap(&seen);
+  b.nic->set_monitor(&seen);
   REQUIRE(b.driver.start(kBaseFeatures, 8));
   b.wire->send(make_frame(1, 60), 0);  // no buffer
   post_full(b.driver, 0, 1);
@@ -1815,7 +1815,7 @@ TEST(a_tap_sees_what_was_sent_and_taken_and_no_more) {
   b.driver.add_frame(1, b.driver.alloc(128), make_frame(3, 70), {5, 20});
   b.driver.publish(1);
   b.step();
-  b.nic->set_tap(nullptr);
+  b.nic->set_monitor(nullptr);
   b.driver.add_frame(1, b.driver.alloc(128), make_frame(4, 70));
   b.driver.publish(1);
   b.step();
