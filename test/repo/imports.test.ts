@@ -17,7 +17,7 @@ const ARROWS: Record<string, readonly string[]> = {
   sim: ['base', 'sched', 'overlay'],
   live: ['host', 'overlay'],
   report: ['base'],
-  testing: ['host', 'report'],
+  testing: ['base', 'nic', 'host', 'report'],
 };
 const LAYERS = Object.keys(ARROWS);
 
