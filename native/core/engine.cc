@@ -92,8 +92,9 @@ void Pollable::activate() {
     engine_->activate(*this);  // without: removed, perhaps, but still plugged into a link
 }
 
-bool Engine::watch(int fd, FdWatcher& watcher) {
-  epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
+bool Engine::watch(int fd, FdWatcher& watcher, Trigger trigger) {
+  const uint32_t edge = trigger == Trigger::kEdge ? EPOLLET : 0;
+  epoll_event event = {.events = EPOLLIN | edge, .data = {.fd = fd}};
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) return false;
   watches_.push_back({fd, &watcher});
   return true;

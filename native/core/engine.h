@@ -18,7 +18,8 @@
 
 namespace ringcube {
 
-// Something with a file descriptor that the engine watches: the doorbell or the socket of another process.
+// Something with a file descriptor that the engine watches: the doorbell or the socket of another process, a
+// queue of a TAP.
 class FdWatcher {
  public:
   virtual ~FdWatcher() = default;
@@ -59,7 +60,10 @@ class Engine {
   void add(std::shared_ptr<Pollable> pollable);
   void remove(Pollable& pollable);
   void activate(Pollable& pollable);
-  bool watch(int fd, FdWatcher& watcher);
+  // kEdge tells of what has come once, and not again for as long as it is left there: so one that can't take
+  // it now does not keep the thread from sleep, and one that can must read until nothing is left.
+  enum class Trigger : uint8_t { kLevel, kEdge };
+  bool watch(int fd, FdWatcher& watcher, Trigger trigger = Trigger::kLevel);
   void unwatch(int fd);
 
   // Any thread, no lock: a doorbell.

@@ -12,6 +12,14 @@
 
 namespace ringcube {
 
+inline uint64_t flow_hash(const Flow& flow) {
+  uint64_t words[sizeof(Flow) / 8];
+  std::memcpy(words, &flow, sizeof flow);
+  uint64_t h = 0;
+  for (const uint64_t w : words) h = (h ^ w) * 0x9e3779b97f4a7c15, h ^= h >> 32;
+  return h;
+}
+
 class Steering {
  public:
   static constexpr size_t kMaxRules = 4096;
@@ -65,13 +73,7 @@ class Steering {
     bool used = false;
   };
   size_t next(size_t at) const { return (at + 1) & (slots_.size() - 1); }
-  size_t hash(const Flow& flow) const {
-    uint64_t words[sizeof(Flow) / 8];
-    std::memcpy(words, &flow, sizeof flow);
-    uint64_t h = 0;
-    for (const uint64_t w : words) h = (h ^ w) * 0x9e3779b97f4a7c15, h ^= h >> 32;
-    return h & (slots_.size() - 1);
-  }
+  size_t hash(const Flow& flow) const { return flow_hash(flow) & (slots_.size() - 1); }
   const Slot* find(const Flow& flow) const {
     if (slots_.empty()) return nullptr;
     for (size_t at = hash(flow); slots_[at].used; at = next(at))
