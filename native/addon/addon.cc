@@ -6,6 +6,7 @@
 #include "addon/recorder_wrap.h"
 #include "addon/region_wrap.h"
 #include "addon/replay_wrap.h"
+#include "addon/tap_wrap.h"
 
 namespace {
 
@@ -15,6 +16,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Nic", ringcube::NicWrap::define(env));
   exports.Set("Link", ringcube::LinkWrap::define(env));
   exports.Set("Replay", ringcube::ReplayWrap::define(env));
+  exports.Set("Tap", ringcube::TapWrap::define(env));
   exports.Set("Recorder", ringcube::RecorderWrap::define(env));
   exports.Set("Attachment", ringcube::AttachmentWrap::define(env));
   exports.Set("layout", ringcube::init_layout(env));

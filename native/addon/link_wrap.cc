@@ -3,6 +3,7 @@
 #include "addon/engine_wrap.h"
 #include "addon/nic_wrap.h"
 #include "addon/replay_wrap.h"
+#include "addon/tap_wrap.h"
 
 namespace ringcube {
 
@@ -23,12 +24,16 @@ WireOptions wire_options(const Napi::Object& o) {
           .pause = flag(o, "pause")};
 }
 
-// Sides are told apart by a word of TypeScript's: 'nic' or 'replay'.
+// Sides are told apart by a word of TypeScript's: 'nic', 'tap' or 'replay'.
 std::shared_ptr<Endpoint> endpoint(Napi::Env env, const Napi::Object& side) {
   const Napi::Value native = side.Get("native");
   if (word(side, "kind") == "nic") {
     const auto* nic = unwrap<NicWrap>(env, native);
     return nic == nullptr ? nullptr : nic->nic();
+  }
+  if (word(side, "kind") == "tap") {
+    const auto* tap = unwrap<TapWrap>(env, native);
+    return tap == nullptr ? nullptr : tap->tap();
   }
   const auto* replay = unwrap<ReplayWrap>(env, native);
   return replay == nullptr ? nullptr : replay->replay();

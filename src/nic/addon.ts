@@ -104,6 +104,31 @@ export interface NativeReplay {
   close(): void;
 }
 
+/** Counters of a TAP. Drops say why. */
+export interface TapCounters {
+  /** Frames that went over the wire, and such as the kernel received. */
+  fromKernel: number;
+  toKernel: number;
+  /** Of frames from the kernel, which leaves them to its card. */
+  checksumsCompleted: number;
+  /** From the kernel, and dropped by the receiver, which counts why. */
+  refused: number;
+  /** From the kernel, and not as we asked for frames; or its interface was deleted. */
+  unreadable: number;
+  /** The kernel had no memory for it. */
+  dropNoBuffer: number;
+  /** The interface is down or gone, or no wire is plugged in. */
+  dropNoCarrier: number;
+  dropTooLong: number;
+  /** The kernel did not take it for a frame. */
+  dropOther: number;
+}
+
+export interface NativeTap {
+  counters(): TapCounters;
+  close(): void;
+}
+
 export interface NativeRecorder {
   add(nic: NativeNic, name: string): void;
   counters(): { written: number; lost: number };
@@ -111,8 +136,8 @@ export interface NativeRecorder {
 }
 
 export interface NativeEnd {
-  kind: 'nic' | 'replay';
-  native: NativeNic | NativeReplay;
+  kind: 'nic' | 'tap' | 'replay';
+  native: NativeNic | NativeTap | NativeReplay;
 }
 
 interface NativeRingForward {
@@ -154,6 +179,7 @@ interface Addon {
     seed: number,
   ) => NativeLink;
   Replay: new (engine: NativeEngine, frames: string | object, options: object) => NativeReplay;
+  Tap: new (engine: NativeEngine, options: object) => NativeTap;
   Recorder: new (engine: NativeEngine, path: string) => NativeRecorder;
   Attachment: new (path: string) => NativeAttachment;
   layout: Record<string, number>;

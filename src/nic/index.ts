@@ -1,10 +1,11 @@
-// nic: the emulated card and its driver. The card (engine, NIC, link, replay, recorder) is C++ behind addon.ts; the driver
+// nic: the emulated card and its driver. The card (engine, NIC, link, replay, TAP, recorder) is C++ behind addon.ts; the driver
 // (virtqueue, pool, queues, driver) is TypeScript over memory that both share, laid out as layout.ts says.
 export {
   type NativeBench,
   type NicCounters,
   type QueueCounters,
   type ReplayCounters,
+  type TapCounters,
   type WireCounters,
   addon,
 } from './addon.js';
@@ -20,12 +21,13 @@ export {
   type ServiceMode,
 } from './driver.js';
 export { Engine, type EngineOptions } from './engine.js';
-export { Link, type LinkOptions, type WireOptions } from './link.js';
+export { Link, type LinkEnd, type LinkOptions, type WireOptions } from './link.js';
 export { type DmaMapping, type FlowRule, Nic, type NicOptions } from './nic.js';
 export { FramePool, type FramePoolOptions, HEADROOM } from './pool.js';
 export { Recorder } from './recorder.js';
 export { Memory, Region } from './region.js';
 export { type FrameList, Replay, type ReplayOptions } from './replay.js';
 export { RxQueue } from './rx-queue.js';
+export { Tap, type TapOptions } from './tap.js';
 export { TxQueue } from './tx-queue.js';
 export { Virtqueue } from './virtqueue.js';

@@ -3,6 +3,10 @@ import { type NativeEnd, type NativeLink, type WireCounters, addon, native } fro
 import { type Engine } from './engine.js';
 import { Nic } from './nic.js';
 import { type Replay } from './replay.js';
+import { Tap } from './tap.js';
+
+/** What a wire may end in. */
+export type LinkEnd = Nic | Replay | Tap;
 
 /** What a wire does to the frames of one direction. Probabilities from 0 to 1, drawn from the link's seed. */
 export interface WireOptions {
@@ -62,17 +66,17 @@ function checked(options: WireOptions): WireOptions {
   return options;
 }
 
-function end(side: Nic | Replay): NativeEnd {
-  return { kind: side instanceof Nic ? 'nic' : 'replay', native: side.native };
+function end(side: LinkEnd): NativeEnd {
+  return { kind: side instanceof Nic ? 'nic' : side instanceof Tap ? 'tap' : 'replay', native: side.native };
 }
 
 /** A wire between two NICs, or a NIC and a backend. */
 export class Link {
   /** So that neither is collected while the wire is in use. */
-  readonly ends: readonly [Nic | Replay, Nic | Replay];
+  readonly ends: readonly [LinkEnd, LinkEnd];
   readonly #native: NativeLink;
 
-  constructor(engine: Engine, a: Nic | Replay, b: Nic | Replay, options: LinkOptions = {}) {
+  constructor(engine: Engine, a: LinkEnd, b: LinkEnd, options: LinkOptions = {}) {
     const { back = {}, seed = 1, ...forth } = options;
     if (!Number.isSafeInteger(seed) || seed < 0) throw invalid('seed', seed, 'a whole number from 0 to 2^53 - 1');
     if (a.engine !== engine || b.engine !== engine) {
