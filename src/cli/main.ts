@@ -2,7 +2,7 @@
 // cli: the command `ringcube`: arguments and words only. Wrong input gets one line and exit code 2.
 import { Command, CommanderError } from 'commander';
 import { RingcubeError } from '../base/index.js';
-import { benchCommand } from './bench-command.js';
+import { doctorCommand } from './doctor-command.js';
 import { version } from './package.js';
 
 const EXIT_WRONG_INPUT = 2;
@@ -13,7 +13,7 @@ const program = new Command('ringcube')
   .version(version())
   .showSuggestionAfterError()
   .exitOverride()
-  .addCommand(benchCommand().exitOverride());
+  .addCommand(doctorCommand().exitOverride());
 
 /** The first line of what went wrong; commander has printed its own. */
 function report(error: unknown): number {
@@ -28,6 +28,8 @@ function report(error: unknown): number {
 }
 
 try {
+  // The doctor does without the addon, to be there when it can't be loaded; all else needs it.
+  if (process.argv[2] !== 'doctor') program.addCommand((await import('./bench-command.js')).benchCommand().exitOverride());
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
