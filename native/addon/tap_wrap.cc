@@ -12,7 +12,7 @@ Napi::Function TapWrap::define(Napi::Env env) {
       env, "Tap", {InstanceMethod<&TapWrap::counters>("counters"), InstanceMethod<&TapWrap::close>("close")});
 }
 
-// new Tap(engine, {name, netns: path or '', queues, mtu: 0 or bytes, mac: undefined or Uint8Array(6)})
+// new Tap(engine, {name, queues, netns?: path, mtu?, sendBufferBytes?, mac?: Uint8Array(6)})
 TapWrap::TapWrap(const Napi::CallbackInfo& info) : Wrap(info) {
   auto* const engine = unwrap<EngineWrap>(info.Env(), info[0]);
   const auto given = info[1].As<Napi::Object>();
@@ -21,6 +21,7 @@ TapWrap::TapWrap(const Napi::CallbackInfo& info) : Wrap(info) {
                         .netns = word(given, "netns"),
                         .queues = static_cast<uint32_t>(number(given, "queues", 1)),
                         .mtu = static_cast<uint32_t>(number(given, "mtu", 0)),
+                        .send_buffer_bytes = static_cast<uint32_t>(number(given, "sendBufferBytes", 0)),
                         .mac = std::nullopt};
   if (!alive(info.Env())) return;
   engine_ = engine->engine();

@@ -111,6 +111,11 @@ bool open_queues(const TapOptions& options, TapQueues& queues, std::string& erro
   }
   // The kernel may leave checksums to us. Segmentation (TUN_F_TSO4, TUN_F_TSO6, TUN_F_USO4, …) would go here.
   if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM) != 0) ioctl(fd, TUNSETOFFLOAD, 0);
+  const int send_buffer_bytes = static_cast<int>(options.send_buffer_bytes);
+  if (send_buffer_bytes > 0 && ioctl(fd, TUNSETSNDBUF, &send_buffer_bytes) != 0) {
+    error = "TAP " + options.name + ": setting its send buffer: " + std::strerror(errno);
+    return false;
+  }
   const int down = 0;
   ioctl(fd, TUNSETCARRIER, &down);  // until a wire is plugged in; kernels before 5.0 always have a carrier
   return true;

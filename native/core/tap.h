@@ -22,6 +22,8 @@ struct TapOptions {
   std::string netns;  // the file of its network namespace, as /run/netns/x; empty: this process's own
   uint32_t queues = 1;
   uint32_t mtu = 0;  // 0: as it is
+  uint32_t send_buffer_bytes =
+      0;  // what the kernel may hold of ours before it has no room; 0: as much as it likes
   std::optional<std::array<uint8_t, 6>> mac;
 };
 

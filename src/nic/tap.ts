@@ -12,6 +12,11 @@ export interface TapOptions {
   queues?: number;
   /** 68 to 65000; default: as it is, 1500 if made here. */
   mtu?: number;
+  /**
+   * What a queue of the kernel's may hold of frames on their way on, as over a bridge, before a link with `pause` makes the
+   * sender wait; default: as much as it likes.
+   */
+  sendBufferBytes?: number;
   /** As 02:00:00:00:00:01; default: as it is, the kernel's choice if made here. */
   mac?: string;
 }
@@ -38,7 +43,7 @@ export class Tap {
    * make an interface takes CAP_NET_ADMIN, to use one made beforehand for this user takes nothing.
    */
   constructor(engine: Engine, options: TapOptions) {
-    const { name, namespace, queues = 1, mtu, mac } = options;
+    const { name, namespace, queues = 1, mtu, sendBufferBytes, mac } = options;
     if (typeof name !== 'string' || Buffer.byteLength(name) > NAME_BYTES || !/^[^\s/:%]+$/.test(name) || /^\.{1,2}$/.test(name)) {
       throw invalid('name', name, `an interface's: 1 to ${NAME_BYTES} bytes without white space, "/", ":" or "%"`);
     }
@@ -47,13 +52,14 @@ export class Tap {
     }
     whole('queues', queues, 1, MAX_QUEUES);
     if (mtu !== undefined) whole('mtu', mtu, 68, 65000);
+    if (sendBufferBytes !== undefined) whole('sendBufferBytes', sendBufferBytes, 1, 2 ** 31 - 1);
     const macBytes = mac === undefined ? undefined : parseMac(mac);
     if (macBytes !== undefined && (macBytes[0] & 1) !== 0) throw invalid('mac', mac, 'a unicast address: its first byte even');
     if (engine.stepped) throw new RingcubeError('ERR_UNSUPPORTED', 'a TAP needs an engine with a thread: the kernel has no virtual time');
     const netns = namespace === undefined || namespace.includes('/') ? namespace : `/run/netns/${namespace}`;
     this.engine = engine;
     this.name = name;
-    this.native = native(() => new addon.Tap(engine.native, { name, netns, queues, mtu, mac: macBytes }));
+    this.native = native(() => new addon.Tap(engine.native, { name, netns, queues, mtu, sendBufferBytes, mac: macBytes }));
   }
 
   counters(): TapCounters {

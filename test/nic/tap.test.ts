@@ -23,6 +23,7 @@ t.test('what is no TAP gets one line', (t) => {
   for (const namespace of ['', 'a\0b', 3]) refused({ namespace }, `namespace: got ${JSON.stringify(namespace)}, must be a name under /run/netns or a path`);
   for (const queues of [0, 17, 1.5, NaN]) refused({ queues }, `queues: got ${queues}, must be a whole number from 1 to 16`);
   for (const mtu of [67, 65_001, 1.5]) refused({ mtu }, `mtu: got ${mtu}, must be a whole number from 68 to 65000`);
+  for (const bytes of [0, 2 ** 31]) refused({ sendBufferBytes: bytes }, `sendBufferBytes: got ${bytes}, must be a whole number from 1 to 2147483647`);
   refused({ mac: '02:00' }, 'mac: got "02:00", must be six bytes like 02:00:00:00:00:01');
   refused({ mac: '03:00:00:00:00:00' }, 'mac: got "03:00:00:00:00:00", must be a unicast address: its first byte even');
   refuses(t, () => new Tap(engine, { name: 'rc0' }), 'ERR_UNSUPPORTED', 'a TAP needs an engine with a thread: the kernel has no virtual time');
@@ -302,6 +303,42 @@ t.test('what a wire has no room for is held, and nobody spins meanwhile', { skip
   t.ok(await served(host, () => datagrams(host).length === FRAMES), `${datagrams(host).length} of ${FRAMES}`);
   t.same(datagrams(host).map(({ payload }) => view(payload).getUint32(0)), Array.from({ length: FRAMES }, (_, n) => n));
   t.equal(tap.counters().refused, 0);
+});
+
+t.test('where the kernel has no room, the sender waits, or loses frames', { skip }, async (t) => {
+  const FRAMES = 200;
+  for (const pause of [true, false]) {
+    const { namespace, host, tap } = neighbours(t, { tap: { sendBufferBytes: 10_000 }, link: { pause } });
+    // A bridge to a wire that is slower than ours.
+    namespace.ip('link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v1');
+    namespace.ip('link', 'add', 'bridge', 'type', 'bridge');
+    for (const port of ['rc0', 'v0']) namespace.ip('link', 'set', 'dev', port, 'master', 'bridge');
+    for (const link of ['v0', 'v1', 'bridge']) namespace.ip('link', 'set', 'dev', link, 'up');
+    try {
+      await namespace.exec('tc', 'qdisc', 'add', 'dev', 'v0', 'root', 'tbf', 'rate', '8mbit', 'burst', '4k', 'limit', '1m');
+    } catch (error) {
+      t.pass('a slow wire', { skip: `this machine has no token bucket: ${(error as Error).message.split('\n')[1]}` });
+      return;
+    }
+    const python = namespace.python(
+      's = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))',
+      's.bind(("v1", 0x88b5))',
+      's.settimeout(1)',
+      'came = []',
+      's.send(bytes.fromhex("02000000000a" "02000000000c" "88b5") + bytes(46))',
+      'try:',
+      `  while len(came) < ${FRAMES}: came.append(int.from_bytes(s.recv(2000)[14:18], "big"))`,
+      'except TimeoutError: pass',
+      'print(json.dumps(came))',
+    );
+    t.ok(await served(host, () => host.received.some(({ bytes }) => etherType(bytes) === 0x88b5)), 'a program behind the bridge listens');
+    for (let n = 0; n < FRAMES; n++) await send(host, numbered(n, 1000, '02:00:00:00:00:0c'));
+    const came = JSON.parse(await serving(host, python)) as number[];
+    const { dropNoBuffer } = tap.counters();
+    if (pause) t.same(came, Array.from({ length: FRAMES }, (_, n) => n), 'all, in order');
+    else t.equal(came.length + dropNoBuffer, FRAMES, `${dropNoBuffer} lost`);
+    t.equal(dropNoBuffer > 0, !pause);
+  }
 });
 
 t.test('an interface that is down, and a wire that is unplugged', { skip }, async (t) => {
