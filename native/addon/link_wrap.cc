@@ -67,10 +67,13 @@ LinkWrap::LinkWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     engine_->add(link_);
   }
   open_ = true;
-  // Whoever holds an end holds the wire: it is not unplugged because nobody kept the Link.
+  // Whoever holds an end holds the wire and what it leads to: neither goes because nobody kept it.
+  auto wire = info.This().As<Napi::Object>();
   for (const size_t side : {1, 2}) {
     const Napi::Value end = info[side].As<Napi::Object>().Get("native");
-    if (end.IsObject()) end.As<Napi::Object>().Set("link", info.This());
+    if (!end.IsObject()) continue;
+    end.As<Napi::Object>().Set("link", wire);
+    wire.Set(side == 1 ? "a" : "b", end);
   }
 }
 

@@ -123,7 +123,7 @@ bool open_queues(const TapOptions& options, TapQueues& queues, std::string& erro
 
 bool set_address(int any_socket, const TapOptions& options, std::string& error) {
   ifreq request = request_for(options.name);
-  const auto refused = [&](const char* what, const char* command) {
+  const auto refused = [&](const char* what, const std::string& command) {
     error = "TAP " + options.name + ": setting its " + what + ": " + std::strerror(errno);
     if (errno == EPERM)
       error += "; where the TAP was made, do: ip link set dev " + options.name + " " + command;
@@ -132,7 +132,8 @@ bool set_address(int any_socket, const TapOptions& options, std::string& error) 
   if (options.mtu > 0 &&
       (ioctl(any_socket, SIOCGIFMTU, &request) != 0 || request.ifr_mtu != static_cast<int>(options.mtu))) {
     request.ifr_mtu = static_cast<int>(options.mtu);
-    if (ioctl(any_socket, SIOCSIFMTU, &request) != 0) return refused("MTU", "mtu MTU");
+    if (ioctl(any_socket, SIOCSIFMTU, &request) != 0)
+      return refused("MTU", "mtu " + std::to_string(options.mtu));
   }
   if (options.mac.has_value()) {
     request.ifr_hwaddr = {.sa_family = ARPHRD_ETHER, .sa_data = {}};

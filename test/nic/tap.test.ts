@@ -74,9 +74,9 @@ class Namespace {
     return this.exec('python3', '-c', ['import socket, json, time, select', ...lines].join('\n'));
   }
 
-  /** What a Node program inside prints that has the library's Engine and Tap. */
+  /** What a Node program inside prints that has these of the library. */
   node(...lines: string[]): Promise<string> {
-    return this.exec(process.execPath, '--input-type=module', '-e', [`import { Engine, Tap } from '${LIBRARY}';`, ...lines].join('\n'));
+    return this.exec(process.execPath, '--input-type=module', '-e', [`import { Engine, Link, Nic, Tap } from '${LIBRARY}';`, ...lines].join('\n'));
   }
 }
 
@@ -411,6 +411,30 @@ t.test('a process that ends leaves no interface behind', { skip }, async (t) => 
   }
 });
 
+t.test('a forgotten interface stays for as long as its neighbour does', { skip }, async (t) => {
+  const namespace = new Namespace();
+  const printed = await namespace.node(
+    "import { existsSync } from 'node:fs';",
+    "import { setTimeout as sleep } from 'node:timers/promises';",
+    "import { setFlagsFromString } from 'node:v8';",
+    "import { runInNewContext } from 'node:vm';",
+    "setFlagsFromString('--expose-gc');",
+    "const gc = runInNewContext('gc');",
+    'const collect = async () => {',
+    '  for (let i = 0; i < 20; i++) { gc(); await sleep(5); }',
+    "  return existsSync('/sys/class/net/rc0');",
+    '};',
+    'const engine = new Engine();',
+    'let nic = new Nic(engine);',
+    "(() => new Link(engine, nic, new Tap(engine, { name: 'rc0' })))();",
+    'const held = await collect();',
+    'nic.queuePairs;', // in use until here
+    'nic = undefined;',
+    'console.log(held, await collect());',
+  );
+  t.equal(printed, 'true false');
+});
+
 t.test('the other threads of the process stay in their own namespace', { skip }, (t) => {
   const namespace = new Namespace();
   const tap = new Tap(new Engine(), { name: `rc${process.pid}`, namespace: namespace.name });
@@ -430,7 +454,7 @@ t.test('one made beforehand, for this user', { skip }, async (t) => {
   );
   t.equal(await open(''), 'opened', 'needs no capability');
   t.equal(await open('mtu: 1500'), 'opened', 'and the MTU it has');
-  t.equal(await open('mtu: 1400'), 'TAP rc0: setting its MTU: Operation not permitted; where the TAP was made, do: ip link set dev rc0 mtu MTU');
+  t.equal(await open('mtu: 1400'), 'TAP rc0: setting its MTU: Operation not permitted; where the TAP was made, do: ip link set dev rc0 mtu 1400');
   t.equal(await open('name: "rc1"'), 'TAP rc1: needs CAP_NET_ADMIN, or a TAP made beforehand with: ip tuntap add dev rc1 mode tap user $USER vnet_hdr');
   t.match(await open('name: "rc1", queues: 2'), /vnet_hdr multi_queue$/);
   t.equal(await open(`namespace: "${namespace.name}"`), `network namespace /run/netns/${namespace.name}: entering it needs CAP_SYS_ADMIN`);
