@@ -1,3 +1,5 @@
 // ringcube: the library. One end-system from the card upwards; the layers are the folders beside this file.
 export * from './base/index.js';
 export * from './nic/index.js';
+export * from './stack/index.js';
+export * from './host/index.js';

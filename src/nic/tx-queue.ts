@@ -66,7 +66,8 @@ export class TxQueue {
 
   /**
    * Gather: headers in one buffer, payload in another where it lies. Both buffers become the card's; retain() the
-   * payload before, once for each further chain it shall be on.
+   * payload before, once for each further chain it shall be on. `checksumStart` and `checksumOffset` as of
+   * sendPartialChecksum(); 0: nothing is left to the device.
    */
   sendGather(
     handle: number,
@@ -75,18 +76,21 @@ export class TxQueue {
     payloadHandle: number,
     payloadOffset: number,
     payloadLength: number,
+    checksumStart = 0,
+    checksumOffset = 0,
   ): boolean {
     if (payloadLength === 0) {
       // An empty buffer is none: cards (ours and QEMU's among them) stop a queue that has one.
       if (!this.sendOne(handle, offset, length)) return false;
       this.pools[poolOf(payloadHandle)]!.put(payloadHandle);
-      return true;
+    } else {
+      if (this.room(2) < 2) return false;
+      const { u16 } = this.ring.memory;
+      const header = (offset - HDR) >> 1;
+      for (let i = 0; i < HDR >> 1; i++) u16[header + i] = 0;
+      this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
     }
-    if (this.room(2) < 2) return false;
-    const { u16 } = this.ring.memory;
-    const header = offset - HDR;
-    u16.fill(0, header >> 1, (header + HDR) >> 1);
-    this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
+    if (checksumStart !== 0) this.leaveChecksum(offset, checksumStart, checksumOffset);
     return true;
   }
 
@@ -96,13 +100,17 @@ export class TxQueue {
    */
   sendPartialChecksum(handle: number, offset: number, length: number, checksumStart: number, checksumOffset: number): boolean {
     if (!this.sendOne(handle, offset, length)) return false;
-    // The device has not seen it yet: it is shown by publish().
+    this.leaveChecksum(offset, checksumStart, checksumOffset);
+    return true;
+  }
+
+  // The device has not seen the frame yet: it is shown by publish().
+  private leaveChecksum(offset: number, checksumStart: number, checksumOffset: number): void {
     const { u8, u16 } = this.ring.memory;
     const header = offset - HDR;
     u8[header + VirtioNetHdr.flags] = Hdr.NeedsCsum;
     u16[(header + VirtioNetHdr.csum_start) >> 1] = checksumStart;
     u16[(header + VirtioNetHdr.csum_offset) >> 1] = checksumOffset;
-    return true;
   }
 
   /** Shows the device what was sent. True if it wants a doorbell. */

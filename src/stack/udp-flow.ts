@@ -1,0 +1,273 @@
+import { type Address } from './address.js';
+import { type Destination } from './destination.js';
+import { type Interface } from './interface.js';
+import { type SendResult } from './ip.js';
+import { type Stack } from './stack.js';
+import { type UdpSocket } from './udp-socket.js';
+import { fold, sumBytes, sumPseudo } from './checksum.js';
+import { ETHERNET_BYTES, EtherType, writeEthernet } from './wire/ethernet.js';
+import { IPV4_BYTES, Protocol, writeIpv4 } from './wire/ipv4.js';
+import { IPV6_BYTES, writeIpv6 } from './wire/ipv6.js';
+import { UDP_BYTES, writeUdp } from './wire/udp.js';
+
+const HOPS = 64;
+const MAX_PAYLOAD = 65507;
+/** Of the checksum in the UDP header. */
+const CHECKSUM_OFFSET = 6;
+
+const swap = (value: number): number => ((value & 0xff) << 8) | ((value >>> 8) & 0xff);
+
+/**
+ * From a socket to one address and port. The headers of its frames differ in lengths and checksums only, so they are kept as a
+ * template, words as they lie in memory: a send writes those and the few that change.
+ */
+export class UdpFlow {
+  /** Of Ethernet, IP and UDP. */
+  readonly headerBytes: number;
+  private readonly v6: boolean;
+  private destination: Destination | undefined;
+  private iface: Interface | undefined;
+  private version = -1;
+  private generation = -1;
+  /** The first two bytes of the frame, then words. */
+  private first = 0;
+  private readonly words: Int32Array;
+  /** Sum of the IPv4 header but for its total length and checksum; of the pseudo-header but for the length. */
+  private ipSum = 0;
+  private pseudoSum = 0;
+
+  constructor(
+    private readonly stack: Stack,
+    private readonly socket: UdpSocket,
+    readonly address: Address,
+    readonly port: number,
+  ) {
+    this.v6 = address.family === 6;
+    this.headerBytes = ETHERNET_BYTES + (this.v6 ? IPV6_BYTES : IPV4_BYTES) + UDP_BYTES;
+    this.words = new Int32Array((this.headerBytes - 2) / 4);
+  }
+
+  /** Copies `data` into a frame and sends it. */
+  send(data: Uint8Array): SendResult {
+    if (!this.ready(data.length)) return this.sendLong(data);
+    const { iface } = this;
+    const handle = iface!.allocate();
+    if (handle === -1) return this.dropped();
+    const at = iface!.driver.pool.offsetOf(handle);
+    iface!.memory.u8.set(data, at + this.headerBytes);
+    this.stack.copied(data.length);
+    return this.transmit(handle, at, data.length);
+  }
+
+  /**
+   * Sends `length` bytes that lie at `offset` in the card's memory, in a buffer of its pool, which is the card's from now on,
+   * whatever the result. Where the payload lies as far into its frame as this flow's headers are long (that of an answer does),
+   * the headers go ahead of it; else they get a buffer of their own.
+   */
+  sendBuffer(handle: number, offset: number, length: number): SendResult {
+    if (!this.ready(length)) return this.sendBufferLong(handle, offset, length);
+    const { pool } = this.iface!.driver;
+    const at = pool.offsetOf(handle);
+    if (offset - this.headerBytes === at) return this.transmit(handle, at, length);
+    return this.gather(handle, offset, length);
+  }
+
+  /**
+   * As sendBuffer(), for a payload that is to go to several destinations: each has headers of its own, and the payload is read
+   * where it lies. The caller keeps its own use of the buffer, and releases it when it has sent to all.
+   */
+  sendShared(handle: number, offset: number, length: number): SendResult {
+    if (!this.ready(length)) return this.sendLong(this.socket.interfaceMemory().subarray(offset, offset + length));
+    this.iface!.driver.pool.retain(handle);
+    return this.gather(handle, offset, length);
+  }
+
+  private gather(handle: number, offset: number, length: number): SendResult {
+    const iface = this.iface!;
+    const { tx } = iface.pair;
+    let header = iface.headers.get();
+    if (header === -1 || tx.ring.room < 2) {
+      tx.reclaim();
+      if (header === -1) header = iface.headers.get();
+    }
+    if (header === -1) return this.droppedBuffer(handle);
+    const at = iface.headers.offsetOf(header);
+    this.writeHeader(at, length);
+    const { headerBytes } = this;
+    const start = iface.offload ? headerBytes - UDP_BYTES : 0;
+    if (!iface.offload) this.writeChecksum(at, offset, length);
+    if (!tx.sendGather(header, at, headerBytes, handle, offset, length, start, CHECKSUM_OFFSET)) {
+      iface.headers.put(header);
+      return this.droppedBuffer(handle);
+    }
+    iface.publishSoon();
+    return this.count(length);
+  }
+
+  private transmit(handle: number, at: number, length: number): SendResult {
+    const iface = this.iface!;
+    const { headerBytes } = this;
+    const { tx } = iface.pair;
+    if (tx.ring.room === 0) tx.reclaim();
+    this.writeHeader(at, length);
+    if (!iface.offload) this.writeChecksum(at, at + headerBytes, length);
+    const sent = iface.offload
+      ? tx.sendPartialChecksum(handle, at, headerBytes + length, headerBytes - UDP_BYTES, CHECKSUM_OFFSET)
+      : tx.sendOne(handle, at, headerBytes + length);
+    if (!sent) return this.droppedBuffer(handle);
+    iface.publishSoon();
+    return this.count(length);
+  }
+
+  private count(length: number): SendResult {
+    const { counters } = this.socket;
+    counters.sent++;
+    counters.sentBytes += length;
+    this.stack.udp.counters.sent++;
+    return 'sent';
+  }
+
+  private droppedBuffer(handle: number): SendResult {
+    this.iface!.driver.pool.put(handle);
+    this.iface!.counters.txDropped++;
+    return this.dropped();
+  }
+
+  private dropped(): SendResult {
+    this.socket.counters.sendDropped++;
+    return 'dropped';
+  }
+
+  // --- headers ---
+
+  /** Ethernet, IP and UDP headers of a frame at `at`; where the card computes checksums, the pseudo-header's sum. */
+  private writeHeader(at: number, length: number): void {
+    const { u16, i32 } = this.iface!.memory;
+    const { words } = this;
+    const half = at >> 1;
+    const word = (at + 2) >> 2;
+    u16[half] = this.first;
+    for (let i = 0; i < words.length; i++) i32[word + i] = words[i];
+    const udpLength = UDP_BYTES + length;
+    if (this.v6) {
+      u16[half + 9] = swap(udpLength);
+      u16[half + 29] = swap(udpLength);
+      u16[half + 30] = swap(fold16(this.pseudoSum + udpLength));
+    } else {
+      const total = IPV4_BYTES + udpLength;
+      u16[half + 8] = swap(total);
+      u16[half + 12] = swap(~fold16(this.ipSum + total) & 0xffff);
+      u16[half + 19] = swap(udpLength);
+      u16[half + 20] = swap(fold16(this.pseudoSum + udpLength));
+    }
+  }
+
+  /** For a card that computes none: over the header at `at` and the payload, wherever it lies. */
+  private writeChecksum(at: number, payloadAt: number, length: number): void {
+    const { u8, u16 } = this.iface!.memory;
+    const udp = at + this.headerBytes - UDP_BYTES;
+    u16[(udp + 6) >> 1] = 0;
+    const sum = sumBytes(u8, payloadAt, length, sumBytes(u8, udp, UDP_BYTES, this.pseudoSum + UDP_BYTES + length));
+    u16[(udp + 6) >> 1] = swap((~fold(sum) & 0xffff) || 0xffff);
+  }
+
+  /** Whether a datagram of that length can go the short way; the template is up to date then. */
+  private ready(length: number): boolean {
+    const { destination } = this;
+    if (this.generation !== this.stack.routes.generation || destination === undefined) {
+      if (!this.resolve()) return false;
+    } else if (!destination.neighbour.usable || this.version !== destination.neighbour.version) {
+      if (!destination.neighbour.usable) return false;
+      this.fillTemplate(destination);
+    }
+    const { neighbour, iface, mtu } = this.destination!;
+    if (neighbour.state !== 'reachable') iface.neighbours.use(neighbour);
+    return length + this.headerBytes - ETHERNET_BYTES <= mtu;
+  }
+
+  private resolve(): boolean {
+    const { stack, address } = this;
+    this.destination = undefined;
+    if (address.isLoopback || stack.owns(address)) return false;
+    const destination = stack.destinations.find(address);
+    if (destination === undefined) return false;
+    this.destination = destination;
+    this.generation = stack.routes.generation;
+    if (!destination.neighbour.usable) {
+      this.version = -1;
+      return false;
+    }
+    this.fillTemplate(destination);
+    return true;
+  }
+
+  private fillTemplate(destination: Destination): void {
+    const { iface, neighbour } = destination;
+    const source = this.socket.localAddress ?? destination.source;
+    this.iface = iface;
+    this.version = neighbour.version;
+    const frame = new Uint8Array(this.headerBytes);
+    const hops = this.address.isMulticast ? 1 : HOPS;
+    if (this.v6) {
+      writeEthernet(frame, 0, neighbour.mac, iface.mac, EtherType.Ipv6);
+      // A flow label by flow, as RFC 6437 §3 asks of sources.
+      const flowLabel = this.stack.flowLabel(source, this.address, this.socket.port, this.port);
+      writeIpv6(frame, ETHERNET_BYTES, { trafficClass: 0, flowLabel, nextHeader: Protocol.Udp, hopLimit: hops, source, destination: this.address }, 0);
+      this.pseudoSum = sumPseudo(frame, ETHERNET_BYTES + 8, 16, Protocol.Udp, 0);
+    } else {
+      writeEthernet(frame, 0, neighbour.mac, iface.mac, EtherType.Ipv4);
+      // RFC 6864 §4.1: what is never fragmented needs no identification.
+      writeIpv4(frame, ETHERNET_BYTES, {
+        tos: 0, id: 0, dontFragment: true, moreFragments: false, fragmentOffset: 0, ttl: hops, protocol: Protocol.Udp,
+        source, destination: this.address, options: new Uint8Array(0),
+      }, 0);
+      frame.fill(0, ETHERNET_BYTES + 2, ETHERNET_BYTES + 4);
+      frame.fill(0, ETHERNET_BYTES + 10, ETHERNET_BYTES + 12);
+      this.ipSum = sumBytes(frame, ETHERNET_BYTES, IPV4_BYTES);
+      this.pseudoSum = sumPseudo(frame, ETHERNET_BYTES + 12, 4, Protocol.Udp, 0);
+    }
+    writeUdp(frame, this.headerBytes - UDP_BYTES, this.socket.port, this.port, 0, 0);
+    const view = new DataView(frame.buffer);
+    this.first = view.getUint16(0, true);
+    for (let i = 0; i < this.words.length; i++) this.words[i] = view.getInt32(2 + 4 * i, true);
+  }
+
+  // --- the long way: unresolved neighbours, fragments, our own addresses ---
+
+  private sendLong(data: Uint8Array): SendResult {
+    const { stack, socket, address } = this;
+    if (data.length > MAX_PAYLOAD) return 'tooBig';
+    const source = socket.localAddress ?? (stack.owns(address) || address.isLoopback ? address : stack.destinations.find(address)?.source);
+    if (source === undefined) {
+      stack.ip.counters.noRoute++;
+      socket.counters.sendDropped++;
+      return 'noRoute';
+    }
+    const segment = new Uint8Array(UDP_BYTES + data.length);
+    segment.set(data, UDP_BYTES);
+    stack.copied(data.length);
+    const addresses = new Uint8Array(2 * address.bytes);
+    source.write(addresses, 0);
+    address.write(addresses, address.bytes);
+    writeUdp(segment, 0, socket.port, this.port, data.length, sumPseudo(addresses, 0, address.bytes, Protocol.Udp, 0));
+    const result = stack.ip.send({
+      destination: address, source, protocol: Protocol.Udp, payload: segment,
+      fail: () => {
+        socket.failed('unreachable', address, this.port);
+      },
+    });
+    return result === 'sent' ? this.count(data.length) : this.dropped() && result;
+  }
+
+  private sendBufferLong(handle: number, offset: number, length: number): SendResult {
+    const result = this.sendLong(this.socket.interfaceMemory().slice(offset, offset + length));
+    this.socket.release(handle);
+    return result;
+  }
+}
+
+/** A sum of a few words in 16 bits, in 32-bit arithmetic: the sums here are of at most 20 words. */
+function fold16(sum: number): number {
+  sum = (sum & 0xffff) + (sum >>> 16);
+  return (sum & 0xffff) + (sum >>> 16);
+}
