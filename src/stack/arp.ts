@@ -34,7 +34,7 @@ export class ArpService {
   input(iface: Interface, bytes: Uint8Array): void {
     this.counters.received++;
     const arp = parseArp(bytes);
-    if (arp === undefined || arp.sender.isMulticast || arp.sender.isBroadcast) return void this.counters.malformed++;
+    if (arp === undefined || arp.sender.isMulticast || arp.sender.isBroadcast) return this.count('malformed');
     if (arp.senderMac === iface.mac) return; // our own, come back
     const { sender, target, senderMac, operation } = arp;
     const claimed = iface.addresses.find((own) => own.address.equals(sender) || (own.state === 'tentative' && sender.isUnspecified && own.address.equals(target)));
@@ -112,5 +112,9 @@ export class ArpService {
 
   private send(iface: Interface, to: Mac, operation: number, sender: Address, targetMac: Mac, target: Address): void {
     iface.sendFrame(to, EtherType.Arp, buildArp({ operation, senderMac: iface.mac, sender, targetMac, target }));
+  }
+
+  private count(cause: keyof ArpCounters): void {
+    this.counters[cause]++;
   }
 }

@@ -52,7 +52,7 @@ export class IcmpLayer {
     const v6 = packet.family === 6;
     this.counters.received++;
     const icmp = parseIcmp(packet.payload, v6 ? pseudo(packet.source, packet.destination, packet.payload.length) : 0);
-    if (icmp === undefined) return void this.counters.malformed++;
+    if (icmp === undefined) return this.count('malformed');
     if (isErrorType(v6, icmp.type)) return this.inputError(packet, icmp);
     switch (icmp.type) {
       case v6 ? Icmpv6Type.Echo : Icmpv4Type.Echo:
@@ -73,7 +73,7 @@ export class IcmpLayer {
   /** RFC 1122 §3.2.2.6, RFC 4443 §4.2: the same bytes back, from the address they came to. */
   private echo(packet: Packet, icmp: Icmp): void {
     const { source, destination, iface } = packet;
-    if (packet.toGroup || destination.isMulticast || iface.isBroadcast(destination)) return void this.counters.groupEchoes++;
+    if (packet.toGroup || destination.isMulticast || iface.isBroadcast(destination)) return this.count('groupEchoes');
     this.counters.echoes++;
     this.send(source, destination, { type: packet.family === 6 ? Icmpv6Type.EchoReply : Icmpv4Type.EchoReply, code: 0, rest: icmp.rest, body: icmp.body }, packet);
   }
@@ -83,7 +83,7 @@ export class IcmpLayer {
     const v6 = destination.family === 6;
     const length = 8 + icmp.body.length;
     const via = about !== undefined && v6 && destination.isLinkLocal ? { via: about.iface } : {};
-    this.stack.ip.send({
+    this.stack.output.send({
       destination, source, ...via,
       protocol: v6 ? Protocol.Icmpv6 : Protocol.Icmp,
       payload: buildIcmp(icmp, v6 ? pseudo(source, destination, length) : 0),
@@ -111,7 +111,7 @@ export class IcmpLayer {
     const group = about.toGroup || destination.isMulticast || iface.isBroadcast(destination);
     if (group && !always && !(v6 && type === Icmpv6Type.PacketTooBig)) return;
     if (isErrorAbout(about)) return;
-    if (!this.limit.take()) return void this.counters.errorsLimited++;
+    if (!this.limit.take()) return this.count('errorsLimited');
     // From the address that was meant, if it is ours (RFC 4443 §2.2 a).
     const from = this.stack.owns(destination, iface) ? destination : iface.sourceFor(source);
     if (from === undefined) return;
@@ -125,17 +125,21 @@ export class IcmpLayer {
     this.counters.errorsReceived++;
     const quoted = packet.family === 6 ? quoted6(icmp.body) : quoted4(icmp.body);
     // Only of what we have sent (RFC 8201 §4, RFC 5927 §4).
-    if (quoted === undefined || !this.stack.owns(quoted.source)) return void this.counters.malformed++;
+    if (quoted === undefined || !this.stack.owns(quoted.source)) return this.count('malformed');
     const v6 = packet.family === 6;
-    if (quoted.protocol === Protocol.Udp && !this.stack.udp.sent(quoted)) return void this.counters.malformed++;
+    if (quoted.protocol === Protocol.Udp && !this.stack.udp.sent(quoted)) return this.count('malformed');
     const kind = v6 ? kind6(icmp) : kind4(icmp);
-    if (kind === undefined) return void this.counters.unknown++;
+    if (kind === undefined) return this.count('unknown');
     if (kind === 'tooBig') {
       const mtu = v6 ? icmp.rest : icmp.rest & 0xffff;
       // A router of before RFC 1191 says 0: the least that all take is then assumed.
       this.stack.destinations.find(quoted.destination)?.learnMtu(mtu === 0 ? 576 : mtu, this.stack.timers);
     }
     if (quoted.protocol === Protocol.Udp) this.stack.udp.inputError(quoted, kind);
+  }
+
+  private count(cause: keyof IcmpCounters): void {
+    this.counters[cause]++;
   }
 }
 

@@ -4,7 +4,7 @@ export { Address, type Family, Prefix } from './address.js';
 export { DatagramBatch } from './datagrams.js';
 export { type IcmpErrorKind } from './icmp.js';
 export { type Advertise, Interface, type InterfaceOptions, type LocalAddress } from './interface.js';
-export { type SendResult } from './ip.js';
+export { type SendResult } from './ip-output.js';
 export { Stack, type StackOptions } from './stack.js';
 export { type Timers } from './timers.js';
 export { UdpFlow } from './udp-flow.js';

@@ -1,7 +1,7 @@
 import { RingcubeError, invalid } from '../base/index.js';
-import { type FrameBatch, FramePool, type Memory, NicDriver, type Device, type DriverOptions, type QueuePair, parseMac } from '../nic/index.js';
-import { Address, Prefix } from './address.js';
-import { Neighbour, NeighbourCache, type NudOptions, type PendingFrame } from './neighbours.js';
+import { FramePool, type Memory, NicDriver, type Device, type DriverOptions, type QueuePair, parseMac } from '../nic/index.js';
+import { type Address, Prefix } from './address.js';
+import { type Neighbour, NeighbourCache, type NudOptions, type PendingFrame } from './neighbours.js';
 import { type Stack } from './stack.js';
 import { ETHERNET_BYTES, type Mac, readMac, writeMac } from './wire/ethernet.js';
 
@@ -92,8 +92,10 @@ export class Interface {
       ...driver,
       features,
       handler: {
-        frames: (batch, pair) => {
-          this.receive(batch, pair);
+        frames: (batch) => {
+          this.counters.rxFrames += batch.count;
+          stack.receive(this, batch);
+          this.publish();
         },
       },
     });
@@ -120,14 +122,6 @@ export class Interface {
         this.driver.pool.put(handle);
       },
     }, options.nud);
-  }
-
-  // --- in ---
-
-  private receive(batch: FrameBatch, pair: QueuePair): void {
-    this.counters.rxFrames += batch.count;
-    this.stack.receive(this, batch, pair);
-    this.publish();
   }
 
   // --- out ---

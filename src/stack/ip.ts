@@ -1,13 +1,12 @@
 import { type Address, type Family } from './address.js';
-import { type Destination } from './destination.js';
 import { type Interface } from './interface.js';
 import { type FirstFragment, Reassembly, type ReassemblyOptions } from './reassembly.js';
 import { type Stack } from './stack.js';
 import { update } from './checksum.js';
-import { ETHERNET_BYTES, EtherType, type Mac, writeMac } from './wire/ethernet.js';
+import { EtherType } from './wire/ethernet.js';
 import { Icmpv4Type, Icmpv4Unreachable, Icmpv6Type, Icmpv6Unreachable, TimeExceeded } from './wire/icmp.js';
-import { type HeaderFault, IPV4_BYTES, type Ipv4, Protocol, checkOptions, copiedOptions, parseIpv4, writeIpv4 } from './wire/ipv4.js';
-import { FRAGMENT_BYTES, IPV6_BYTES, type Ipv6, NextHeader, parseIpv6, walkExtensions, writeFragment, writeIpv6 } from './wire/ipv6.js';
+import { IPV4_BYTES, type Ipv4, Protocol, checkOptions, parseIpv4 } from './wire/ipv4.js';
+import { IPV6_BYTES, type Ipv6, NextHeader, parseIpv6, walkExtensions } from './wire/ipv6.js';
 
 /** A packet that came in. Views into the frame's buffer: valid until whoever gets it returns. */
 export interface Packet {
@@ -50,26 +49,7 @@ export interface IpCounters {
   unknownProtocol: number;
 }
 
-/** What is to be sent. */
-export interface Datagram {
-  destination: Address;
-  /** Default: chosen by destination. The unspecified address is meant, where given. */
-  source?: Address;
-  protocol: number;
-  payload: Uint8Array;
-  hopLimit?: number;
-  tos?: number;
-  /** Only on this link. */
-  via?: Interface;
-  /** Told when the neighbour can't be found. */
-  fail?: () => void;
-}
-
-export type SendResult = 'sent' | 'noRoute' | 'tooBig' | 'dropped';
-
-const DEFAULT_HOPS = 64;
-
-/** IPv4 and IPv6: in, out, and through. */
+/** IPv4 and IPv6, from the wire: to us, or through us to others. What goes out is ip-output.ts. */
 export class Ip {
   readonly counters: IpCounters = {
     received: 0, delivered: 0, forwarded: 0, sent: 0, truncated: 0, badVersion: 0, badHeader: 0, badChecksum: 0, badOptions: 0,
@@ -77,13 +57,11 @@ export class Ip {
   };
   /** IPv4's and IPv6's fragments in one table, under one limit: addresses tell them apart. */
   readonly reassembly: Reassembly;
-  private nextId: number;
 
   constructor(
     private readonly stack: Stack,
     options: ReassemblyOptions,
   ) {
-    this.nextId = stack.random.uint32();
     this.reassembly = new Reassembly(options, stack.timers, (first) => {
       this.reassemblyTimedOut(first);
     });
@@ -114,7 +92,7 @@ export class Ip {
     const broadcast = iface.isBroadcast(destination);
     if (!broadcast && !destination.isMulticast && !this.stack.owns(destination, iface)) return this.forward4(packet, ip);
     // RFC 1122 §3.3.6: what came to all stations must be meant for all.
-    if (toGroup && !broadcast && !destination.isMulticast) return void this.counters.martians++;
+    if (toGroup && !broadcast && !destination.isMulticast) return this.count('martians');
     if (!ip.moreFragments && ip.fragmentOffset === 0) return this.deliver(packet);
     const first = ip.fragmentOffset === 0 ? { protocol: ip.protocol, packet: packet.whole.slice() } : undefined;
     const done = this.reassembly.add(source, destination, ip.id, ip.protocol, ip.fragmentOffset, ip.moreFragments, ip.payload, first);
@@ -134,10 +112,10 @@ export class Ip {
     };
     if (!this.plausible(packet)) return;
     if (!destination.isMulticast && !this.stack.owns(destination, iface)) {
-      if (this.stack.nd.isTentative(destination)) return void this.counters.notOurs++;
+      if (this.stack.nd.isTentative(destination)) return this.count('notOurs');
       return this.forward6(packet, ip);
     }
-    if (destination.isMulticast && !this.stack.nd.listens(iface, destination)) return void this.counters.notOurs++;
+    if (destination.isMulticast && !this.stack.nd.listens(iface, destination)) return this.count('notOurs');
     this.extensions(packet, ip.nextHeader, IPV6_BYTES, 6);
   }
 
@@ -170,11 +148,11 @@ export class Ip {
         // RFC 8200 §4.5: all but the last are multiples of 8 bytes, none reaches over 65,535; that is reported.
         if (fragment.more && payload.length % 8 !== 0) {
           this.stack.icmp.error(packet, Icmpv6Type.ParameterProblem, 0, 4);
-          return void this.counters.badHeader++;
+          return this.count('badHeader');
         }
         if (fragment.offset + payload.length > 65535) {
           this.stack.icmp.error(packet, Icmpv6Type.ParameterProblem, 0, headerAt + 2);
-          return void this.counters.badHeader++;
+          return this.count('badHeader');
         }
         const first = fragment.offset === 0 ? { protocol: fragment.nextHeader, packet: whole.slice() } : undefined;
         const done = this.reassembly.add(source, destination, fragment.id, NextHeader.Fragment, fragment.offset, fragment.more, payload, first);
@@ -205,8 +183,8 @@ export class Ip {
     return fine;
   }
 
-  private count(fault: HeaderFault): void {
-    this.counters[fault]++;
+  private count(cause: keyof IpCounters): void {
+    this.counters[cause]++;
   }
 
   private deliver(packet: Packet, protocolAt = 0): void {
@@ -246,7 +224,7 @@ export class Ip {
     const { stack } = this;
     const { source, destination } = packet;
     // RFC 1812 §4.2.2.11, §5.3.4: not what came to a group, nor to or from addresses that mean something here only.
-    if (!stack.forwarding || packet.toGroup || destination.isLinkLocal || source.isLinkLocal || !destination.isSource) return void this.counters.notOurs++;
+    if (!stack.forwarding || packet.toGroup || destination.isLinkLocal || source.isLinkLocal || !destination.isSource) return this.count('notOurs');
     if (ip.ttl <= 1) {
       this.counters.hopsExceeded++;
       return stack.icmp.error(packet, Icmpv4Type.TimeExceeded, TimeExceeded.Hops, 0);
@@ -257,11 +235,11 @@ export class Ip {
       return stack.icmp.error(packet, Icmpv4Type.Unreachable, Icmpv4Unreachable.Net, 0);
     }
     // RFC 1812 §5.3.5: directed broadcasts into a subnet of ours are not forwarded (RFC 2644).
-    if (out.iface.isBroadcast(destination)) return void this.counters.notOurs++;
+    if (out.iface.isBroadcast(destination)) return this.count('notOurs');
     const { mtu } = out.iface;
     const fail = out.neighbour.usable ? undefined : this.hostUnreachable(packet);
     if (packet.whole.length <= mtu) {
-      this.relay(out, packet.whole, EtherType.Ipv4, (u8, at) => {
+      stack.output.relay(out, packet.whole, EtherType.Ipv4, (u8, at) => {
         const before = (u8[at + 8] << 8) | u8[at + 9];
         u8[at + 8]--;
         const checksum = update((u8[at + 10] << 8) | u8[at + 11], before, before - 0x100);
@@ -275,12 +253,12 @@ export class Ip {
       return stack.icmp.error(packet, Icmpv4Type.Unreachable, Icmpv4Unreachable.FragmentationNeeded, mtu);
     }
     this.counters.forwarded++;
-    this.fragment4(out, { ...ip, ttl: ip.ttl - 1 }, ip.payload, mtu, fail);
+    stack.output.fragment4(out, { ...ip, ttl: ip.ttl - 1 }, ip.payload, mtu, fail);
   }
 
   private forward6(packet: Packet, ip: Ipv6): void {
     const { stack } = this;
-    if (!stack.forwarding || packet.toGroup || ip.destination.isLinkLocal || ip.source.isLinkLocal || ip.source.isUnspecified) return void this.counters.notOurs++;
+    if (!stack.forwarding || packet.toGroup || ip.destination.isLinkLocal || ip.source.isLinkLocal || ip.source.isUnspecified) return this.count('notOurs');
     if (ip.hopLimit <= 1) {
       this.counters.hopsExceeded++;
       return stack.icmp.error(packet, Icmpv6Type.TimeExceeded, TimeExceeded.Hops, 0);
@@ -294,7 +272,7 @@ export class Ip {
       this.counters.tooBig++;
       return stack.icmp.error(packet, Icmpv6Type.PacketTooBig, 0, out.iface.mtu);
     }
-    this.relay(out, packet.whole, EtherType.Ipv6, (u8, at) => {
+    stack.output.relay(out, packet.whole, EtherType.Ipv6, (u8, at) => {
       u8[at + 7]--;
     }, out.neighbour.usable ? undefined : this.hostUnreachable(packet));
   }
@@ -308,171 +286,7 @@ export class Ip {
     };
   }
 
-  private relay(out: Destination, whole: Uint8Array, type: number, change: (u8: Uint8Array, at: number) => void, fail?: () => void): void {
-    const { iface } = out;
-    const handle = iface.allocate();
-    if (handle === -1) return;
-    const at = this.begin(iface, handle, type);
-    iface.memory.u8.set(whole, at);
-    this.stack.copied(whole.length);
-    change(iface.memory.u8, at);
-    this.counters.forwarded++;
-    iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + whole.length, fail);
-  }
-
-  // --- out ---
-
-  /** Sends a datagram, in fragments where it does not fit the path. */
-  send(datagram: Datagram): SendResult {
-    const { stack } = this;
-    const { destination, via } = datagram;
-    if (via === undefined && (destination.isLoopback || stack.owns(destination))) {
-      stack.loopback(this.local(datagram));
-      return 'sent';
-    }
-    const out = stack.destinations.find(destination, via);
-    if (out === undefined) {
-      this.counters.noRoute++;
-      return 'noRoute';
-    }
-    this.counters.sent++;
-    return destination.family === 4 ? this.send4(out, datagram) : this.send6(out, datagram);
-  }
-
-  /** An IPv6 datagram that fits, to a neighbour on this link: to `mac`, or to whatever the neighbour cache knows or finds. */
-  sendOnLink(iface: Interface, { destination, source, protocol, payload, hopLimit = DEFAULT_HOPS }: Datagram & { source: Address }, mac?: Mac): void {
-    const handle = iface.allocate();
-    if (handle === -1) return;
-    const { u8 } = iface.memory;
-    const at = this.begin(iface, handle, EtherType.Ipv6);
-    const header = writeIpv6(u8, at, { trafficClass: 0, flowLabel: 0, nextHeader: protocol, hopLimit, source, destination }, payload.length);
-    u8.set(payload, at + header);
-    this.counters.sent++;
-    const length = ETHERNET_BYTES + header + payload.length;
-    if (mac === undefined) {
-      iface.sendTo(iface.neighbours.entry(destination), handle, length);
-    } else {
-      writeMac(u8, at - ETHERNET_BYTES, mac);
-      iface.transmit(handle, length);
-    }
-  }
-
-  private send4(out: Destination, { source, protocol, payload, hopLimit, tos = 0, fail }: Datagram): SendResult {
-    const { iface, mtu } = out;
-    const fits = IPV4_BYTES + payload.length <= mtu;
-    const ip: Omit<Ipv4, 'payload'> = {
-      tos,
-      // RFC 6864 §4.1: of a datagram that can't be fragmented any value will do; of others it must be unique for a while.
-      id: this.nextId++ & 0xffff,
-      dontFragment: fits,
-      moreFragments: false,
-      fragmentOffset: 0,
-      ttl: hopLimit ?? (out.address.isMulticast ? 1 : DEFAULT_HOPS),
-      protocol,
-      source: source ?? out.source,
-      destination: out.address,
-      options: new Uint8Array(0),
-    };
-    if (IPV4_BYTES + payload.length > 65535) return this.tooBig();
-    if (!fits) return this.fragment4(out, ip, payload, mtu, fail) ? 'sent' : 'dropped';
-    const handle = iface.allocate();
-    if (handle === -1) return 'dropped';
-    const at = this.begin(iface, handle, EtherType.Ipv4);
-    const header = writeIpv4(iface.memory.u8, at, ip, payload.length);
-    iface.memory.u8.set(payload, at + header);
-    this.stack.copied(payload.length);
-    return iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + payload.length, fail) ? 'sent' : 'dropped';
-  }
-
-  /** RFC 791 §3.2: units of 8 bytes; options only where they are to be copied. */
-  private fragment4(out: Destination, ip: Omit<Ipv4, 'payload'>, payload: Uint8Array, mtu: number, fail?: () => void): boolean {
-    const { iface } = out;
-    for (let from = 0; from < payload.length; ) {
-      const options = ip.fragmentOffset + from === 0 ? ip.options : copiedOptions(ip.options);
-      const room = (mtu - IPV4_BYTES - options.length) & ~7;
-      const left = payload.length - from;
-      const bytes = Math.min(left, left <= mtu - IPV4_BYTES - options.length ? left : room);
-      const handle = iface.allocate();
-      if (handle === -1) return false;
-      const at = this.begin(iface, handle, EtherType.Ipv4);
-      const more = ip.moreFragments || from + bytes < payload.length;
-      const header = writeIpv4(iface.memory.u8, at, { ...ip, options, dontFragment: false, moreFragments: more, fragmentOffset: ip.fragmentOffset + from }, bytes);
-      iface.memory.u8.set(payload.subarray(from, from + bytes), at + header);
-      this.stack.copied(bytes);
-      this.counters.fragmentsSent++;
-      if (!iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + bytes, from === 0 ? fail : undefined)) return false;
-      from += bytes;
-    }
-    return true;
-  }
-
-  private send6(out: Destination, { source, protocol, payload, hopLimit = out.iface.stack.nd.hopLimit, tos = 0, fail }: Datagram): SendResult {
-    const { iface, mtu } = out;
-    if (payload.length > 65535) return this.tooBig();
-    const ip: Omit<Ipv6, 'payload'> = { trafficClass: tos, flowLabel: 0, nextHeader: protocol, hopLimit, source: source ?? out.source, destination: out.address };
-    if (IPV6_BYTES + payload.length <= mtu) {
-      const handle = iface.allocate();
-      if (handle === -1) return 'dropped';
-      const at = this.begin(iface, handle, EtherType.Ipv6);
-      const header = writeIpv6(iface.memory.u8, at, ip, payload.length);
-      iface.memory.u8.set(payload, at + header);
-      this.stack.copied(payload.length);
-      return iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + payload.length, fail) ? 'sent' : 'dropped';
-    }
-    // RFC 8200 §4.5. The identification is drawn, so that nobody can guess the next one (RFC 7739).
-    const id = this.stack.random.uint32();
-    const room = (mtu - IPV6_BYTES - FRAGMENT_BYTES) & ~7;
-    for (let from = 0; from < payload.length; from += room) {
-      const bytes = Math.min(room, payload.length - from);
-      const handle = iface.allocate();
-      if (handle === -1) return 'dropped';
-      const at = this.begin(iface, handle, EtherType.Ipv6);
-      const { u8 } = iface.memory;
-      const header = writeIpv6(u8, at, { ...ip, nextHeader: NextHeader.Fragment }, FRAGMENT_BYTES + bytes);
-      writeFragment(u8, at + header, { nextHeader: protocol, offset: from, more: from + bytes < payload.length, id });
-      u8.set(payload.subarray(from, from + bytes), at + header + FRAGMENT_BYTES);
-      this.stack.copied(bytes);
-      this.counters.fragmentsSent++;
-      const whole = ETHERNET_BYTES + header + FRAGMENT_BYTES + bytes;
-      if (!iface.sendTo(out.neighbour, handle, whole, from === 0 ? fail : undefined)) return 'dropped';
-    }
-    return 'sent';
-  }
-
-  private tooBig(): SendResult {
-    this.counters.tooBig++;
-    return 'tooBig';
-  }
-
-  /** Our addresses and the type; returns where the packet goes. The destination address goes in when it is known. */
-  private begin(iface: Interface, handle: number, type: number): number {
-    const { u8 } = iface.memory;
-    const at = iface.driver.pool.offsetOf(handle);
-    writeMac(u8, at + 6, iface.mac);
-    u8[at + 12] = type >>> 8;
-    u8[at + 13] = type;
-    return at + ETHERNET_BYTES;
-  }
-
-  /** The packet that a datagram to ourselves comes in as. */
-  private local({ destination, source = destination, protocol, payload, hopLimit = DEFAULT_HOPS, tos = 0 }: Datagram): Packet {
-    const { family } = destination;
-    const head = family === 4 ? IPV4_BYTES : IPV6_BYTES;
-    const whole = new Uint8Array(head + payload.length);
-    if (family === 4) {
-      writeIpv4(whole, 0, {
-        tos, id: 0, dontFragment: true, moreFragments: false, fragmentOffset: 0, ttl: hopLimit, protocol, source, destination, options: new Uint8Array(0),
-      }, payload.length);
-    } else {
-      writeIpv6(whole, 0, { trafficClass: tos, flowLabel: 0, nextHeader: protocol, hopLimit, source, destination }, payload.length);
-    }
-    whole.set(payload, head);
-    this.stack.copied(payload.length);
-    return {
-      iface: this.stack.interfaces[0], family, source, destination, protocol, hopLimit, payload: whole.subarray(head), whole,
-      toGroup: false, laterFragment: false, verified: true,
-    };
-  }
+  // --- from ourselves ---
 
   /** Handed over by the loop: what a datagram of ours to ourselves comes to. */
   inputLocal(packet: Packet): void {

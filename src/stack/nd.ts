@@ -125,7 +125,7 @@ export class NdService {
 
   input(packet: Packet, icmp: Icmp): void {
     // §7.1, §6.1: what has come through a router is not of this link.
-    if (packet.hopLimit !== ND_HOP_LIMIT || icmp.code !== 0) return void this.counters.malformed++;
+    if (packet.hopLimit !== ND_HOP_LIMIT || icmp.code !== 0) return this.count('malformed');
     let fine = false;
     if (icmp.type === Icmpv6Type.NeighbourSolicitation) fine = this.inputSolicitation(packet, icmp);
     else if (icmp.type === Icmpv6Type.NeighbourAdvertisement) fine = this.inputAdvertisement(packet, icmp);
@@ -344,11 +344,15 @@ export class NdService {
   private send(iface: Interface, destination: Address, source: Address, icmp: Icmp, knownMac?: Mac): void {
     const payload = buildIcmp(icmp, pseudo(source, destination, 8 + icmp.body.length));
     const mac = destination.isMulticast ? groupMac(destination) : knownMac;
-    this.stack.ip.sendOnLink(iface, { destination, source, protocol: Protocol.Icmpv6, payload, hopLimit: ND_HOP_LIMIT }, mac);
+    this.stack.output.sendOnLink(iface, { destination, source, protocol: Protocol.Icmpv6, payload, hopLimit: ND_HOP_LIMIT }, mac);
   }
 
   /** For the card's filter: the station addresses of all groups. */
   groupMacs(iface: Interface): string[] {
     return [...new Set(this.groups(iface).map((g) => formatMac(groupMac(g))))];
+  }
+
+  private count(cause: keyof NdCounters): void {
+    this.counters[cause]++;
   }
 }

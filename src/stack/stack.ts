@@ -1,11 +1,12 @@
-import { Random, RingcubeError, invalid } from '../base/index.js';
-import { type Device, type FrameBatch, FrameFlag, type QueuePair } from '../nic/index.js';
+import { type Random, RingcubeError, invalid } from '../base/index.js';
+import { type Device, type FrameBatch, FrameFlag } from '../nic/index.js';
 import { Address, Prefix } from './address.js';
 import { ArpService } from './arp.js';
 import { Destinations } from './destination.js';
 import { IcmpLayer } from './icmp.js';
 import { Interface, type InterfaceOptions, type LocalAddress, parseOwn } from './interface.js';
 import { Ip, type Packet } from './ip.js';
+import { IpOutput } from './ip-output.js';
 import { NdService } from './nd.js';
 import { RouteTable } from './routes.js';
 import { Timers } from './timers.js';
@@ -58,6 +59,7 @@ export class Stack {
   readonly arp: ArpService;
   readonly nd: NdService;
   readonly ip: Ip;
+  readonly output: IpOutput;
   readonly icmp: IcmpLayer;
   readonly udp: UdpLayer;
   /** Bytes that software has copied in this stack, as against the cards' DMA. */
@@ -81,6 +83,7 @@ export class Stack {
     this.nd = new NdService(this);
     const { timeoutUs = 60e6, maxBytes = 4 * 2 ** 20, maxDatagrams = 64 } = options.reassembly ?? {};
     this.ip = new Ip(this, { timeoutUs, maxBytes, maxDatagrams });
+    this.output = new IpOutput(this);
     this.icmp = new IcmpLayer(this, options.icmpLimit ?? { perSecond: 1000, burst: 50 });
     this.udp = new UdpLayer(this);
   }
@@ -179,7 +182,7 @@ export class Stack {
   // --- in ---
 
   /** @internal A batch of frames from a card: whatever is not taken goes back to its pool. */
-  receive(iface: Interface, frames: FrameBatch, pair: QueuePair): void {
+  receive(iface: Interface, frames: FrameBatch): void {
     const receiver = this.receivers.get(frames) ?? this.makeReceiver(iface, frames);
     const { udp, put } = receiver;
     const { datagrams, slots } = udp;
@@ -222,7 +225,6 @@ export class Stack {
     }
     this.charge(this.nowUs() - startUs - handlerUs, count);
     if (this.local.length > 0) this.runLoopback();
-    void pair;
   }
 
   private makeReceiver(iface: Interface, frames: FrameBatch): Receiver {
@@ -242,11 +244,17 @@ export class Stack {
   /** A frame on the long way. */
   private receiveFrame(iface: Interface, offset: number, length: number, verified: boolean): void {
     const { counters } = iface;
-    if (length < ETHERNET_BYTES) return void counters.rxShort++;
+    if (length < ETHERNET_BYTES) {
+      counters.rxShort++;
+      return;
+    }
     const { u8 } = iface.memory;
     const destination = readMac(u8, offset);
     const group = isGroupMac(destination);
-    if (!group && destination !== iface.mac) return void counters.rxOtherStation++;
+    if (!group && destination !== iface.mac) {
+      counters.rxOtherStation++;
+      return;
+    }
     const payload = u8.subarray(offset + ETHERNET_BYTES, offset + length);
     switch ((u8[offset + 12] << 8) | u8[offset + 13]) {
       case EtherType.Ipv4:
@@ -275,8 +283,8 @@ export class Stack {
 
   /** @internal Comes in in a turn of its own, as what is handled now may be the cause of it. */
   loopback(packet: Packet): void {
-    if (this.local.length >= MAX_LOOPBACK) return void this.loopbackDropped++;
-    if (this.local.push(packet) === 1) queueMicrotask(this.runLoopback);
+    if (this.local.length >= MAX_LOOPBACK) this.loopbackDropped++;
+    else if (this.local.push(packet) === 1) queueMicrotask(this.runLoopback);
   }
 
   private readonly runLoopback = (): void => {

@@ -1,7 +1,7 @@
 import { type Address } from './address.js';
 import { type Destination } from './destination.js';
 import { type Interface } from './interface.js';
-import { type SendResult } from './ip.js';
+import { type SendResult } from './ip-output.js';
 import { type Stack } from './stack.js';
 import { type UdpSocket } from './udp-socket.js';
 import { fold, sumBytes, sumPseudo } from './checksum.js';
@@ -250,7 +250,7 @@ export class UdpFlow {
     source.write(addresses, 0);
     address.write(addresses, address.bytes);
     writeUdp(segment, 0, socket.port, this.port, data.length, sumPseudo(addresses, 0, address.bytes, Protocol.Udp, 0));
-    const result = stack.ip.send({
+    const result = stack.output.send({
       destination: address, source, protocol: Protocol.Udp, payload: segment,
       fail: () => {
         socket.failed('unreachable', address, this.port);

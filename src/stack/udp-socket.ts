@@ -3,7 +3,7 @@ import { Address, AddressMap, type Family } from './address.js';
 import { type DatagramBatch } from './datagrams.js';
 import { type IcmpErrorKind } from './icmp.js';
 import { type Interface } from './interface.js';
-import { type SendResult } from './ip.js';
+import { type SendResult } from './ip-output.js';
 import { type Stack } from './stack.js';
 import { type UdpLayer } from './udp.js';
 import { UdpFlow } from './udp-flow.js';

@@ -1,4 +1,4 @@
-import { Address, type Family } from './address.js';
+import { type Address, type Family } from './address.js';
 import { RingcubeError } from '../base/index.js';
 import { sumPseudo } from './checksum.js';
 import { DatagramBatch } from './datagrams.js';
@@ -119,7 +119,7 @@ export class UdpLayer {
     const v6 = family === 6;
     this.counters.received++;
     const udp = parseUdp(payload, v6 ? sumPseudo(whole, 8, 16, Protocol.Udp, 0) : sumPseudo(whole, 12, 4, Protocol.Udp, 0), v6, packet.verified);
-    if (typeof udp === 'string') return void this.counters[udp]++;
+    if (typeof udp === 'string') return this.count(udp);
     const socket = this.lookup(family, destination, udp.destinationPort, source, udp.sourcePort);
     if (socket === undefined) {
       this.counters.noPort++;
@@ -156,5 +156,8 @@ export class UdpLayer {
   close(): void {
     for (const socket of [...this.slots]) socket?.close();
   }
-}
 
+  private count(cause: keyof UdpCounters): void {
+    this.counters[cause]++;
+  }
+}
