@@ -29,7 +29,11 @@ function report(error: unknown): number {
 
 try {
   // The doctor does without the addon, to be there when it can't be loaded; all else needs it.
-  if (process.argv[2] !== 'doctor') program.addCommand((await import('./bench-command.js')).benchCommand().exitOverride());
+  if (process.argv[2] !== 'doctor') {
+    const { benchCommand } = await import('./bench-command.js');
+    const { hostCommand } = await import('./host-command.js');
+    program.addCommand(benchCommand().exitOverride()).addCommand(hostCommand().exitOverride());
+  }
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
