@@ -48,7 +48,7 @@ export async function dgramForward(frameBytes: number, ms: number): Promise<numb
 /** recvmmsg and sendmmsg in C, batches of 32; `trains`: UDP GSO/GRO both ways, where 64 datagrams travel as one. */
 export function cForward(frameBytes: number, batch: number, trains: boolean, ms: number): number {
   const payloadBytes = frameBytes - HEADER_BYTES;
-  const forwarder = new addon.bench.UdpForwarder(payloadBytes, batch, trains);
+  const forwarder = new addon.bench.UdpForwarder(payloadBytes, batch, trains, true);
   const load = new addon.bench.UdpLoad({
     toPort: forwarder.port,
     payloadBytes,

@@ -111,16 +111,18 @@ class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "UdpLoad",
-        {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned")});
+        {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned"),
+         InstanceAccessor<&UdpLoadWrap::sent>("sent")});
   }
 
-  // new UdpLoad({toPort, payloadBytes, batch, window, cpu, segmentation})
+  // new UdpLoad({toPort, payloadBytes, batch, toHost, window, cpu, segmentation})
   explicit UdpLoadWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     const auto o = info[0].As<Napi::Object>();
     std::string error;
     load_ = UdpLoad::start({.to_port = static_cast<uint16_t>(number(o, "toPort", 0)),
                             .payload_bytes = static_cast<uint32_t>(number(o, "payloadBytes", 22)),
                             .batch = static_cast<uint32_t>(number(o, "batch", 64)),
+                            .to_host = static_cast<uint32_t>(number(o, "toHost", 0x7f000001)),
                             .window = static_cast<uint32_t>(number(o, "window", 128)),
                             .cpu = static_cast<int>(number(o, "cpu", -1)),
                             .segmentation = flag(o, "segmentation")},
@@ -134,6 +136,10 @@ class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
     return Napi::Number::New(info.Env(), static_cast<double>(load_->returned()));
   }
 
+  Napi::Value sent(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(load_->sent()));
+  }
+
   std::unique_ptr<UdpLoad> load_;
 };
 
@@ -145,11 +151,12 @@ class UdpForwarderWrap final : public Wrap<UdpForwarderWrap> {
         {InstanceMethod<&UdpForwarderWrap::run>("run"), InstanceAccessor<&UdpForwarderWrap::port>("port")});
   }
 
-  // new UdpForwarder(maxPayloadBytes, batch, segmentation)
+  // new UdpForwarder(maxPayloadBytes, batch, segmentation, answers)
   explicit UdpForwarderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     std::string error;
-    forwarder_ = UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(),
-                                    info[1].As<Napi::Number>().Uint32Value(), info[2].ToBoolean(), error);
+    forwarder_ =
+        UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(),
+                           info[2].ToBoolean(), info[3].ToBoolean(), error);
     if (forwarder_ == nullptr) fail(info, error);
   }
 

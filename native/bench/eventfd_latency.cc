@@ -12,20 +12,11 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
-#include <system_error>
+
+#include "bench/system.h"
 
 namespace ringcube {
 namespace {
-
-int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
-}
-
-std::string system_error(const std::string& what, int number) {
-  return "eventfd wake-up: " + what + ": " + std::generic_category().message(number);
-}
 
 cpu_set_t only(int cpu) {
   cpu_set_t cpus;
@@ -81,14 +72,14 @@ bool Wakeup::start(std::string& error) {
   deadline_ = options_.timeout_ns > INT64_MAX - now ? INT64_MAX : now + options_.timeout_ns;
   event_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event_fd_ < 0) {
-    error = system_error("eventfd", errno);
+    error = system_error("eventfd wake-up", "eventfd", errno);
     return false;
   }
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   epoll_event wanted{};
   wanted.events = EPOLLIN;
   if (epoll_fd_ < 0 || epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, event_fd_, &wanted) != 0) {
-    error = system_error("epoll", errno);
+    error = system_error("eventfd wake-up", "epoll", errno);
     return false;
   }
   pthread_attr_t attributes;
@@ -110,7 +101,8 @@ bool Wakeup::start(std::string& error) {
   pthread_attr_destroy(&attributes);
   if (failed != 0) {
     const int cpu = options_.writer_cpu;
-    error = system_error(cpu < 0 ? "thread" : "thread on CPU " + std::to_string(cpu), failed);
+    error =
+        system_error("eventfd wake-up", cpu < 0 ? "thread" : "thread on CPU " + std::to_string(cpu), failed);
     return false;
   }
   running_ = true;
@@ -119,7 +111,8 @@ bool Wakeup::start(std::string& error) {
     failed = pthread_getaffinity_np(pthread_self(), sizeof former_cpus_, &former_cpus_);
     if (failed == 0) failed = pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);
     if (failed != 0) {
-      error = system_error("calling thread on CPU " + std::to_string(options_.sleeper_cpu), failed);
+      error = system_error("eventfd wake-up", "calling thread on CPU " + std::to_string(options_.sleeper_cpu),
+                           failed);
       return false;
     }
     moved_ = true;
@@ -165,7 +158,7 @@ bool Wakeup::sleep_and_wake(std::span<double> out_ns, std::string& error) {
           epoll_wait(epoll_fd_, &event, 1, static_cast<int>(std::min<int64_t>(left_ms, INT_MAX)));
       if (events > 0 && read(event_fd_, &count, sizeof count) == sizeof count) break;
       if (events < 0 && errno != EINTR) {
-        error = system_error("epoll_wait", errno);
+        error = system_error("eventfd wake-up", "epoll_wait", errno);
         return false;
       }
     }

@@ -1,45 +1,26 @@
 #include "bench/udp_forward.h"
 
-#include <arpa/inet.h>
-#include <netinet/udp.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103  // linux/udp.h, since 4.18
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104  // since 5.0
-#endif
+#include "bench/system.h"
 
 namespace ringcube {
 namespace {
 
-constexpr uint32_t kMaxPayload = 65507;  // 65535 - IPv4 and UDP headers
-constexpr uint32_t kMaxBatch = 1024;     // UIO_MAXIOV
-constexpr uint32_t kMaxSegments = 64;    // UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT
 constexpr uint32_t kTrainBytes = 65536;
 constexpr uint32_t kLine = 64;
 constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int));
-constexpr int kSocketBuffer = 4 << 20;  // the system takes what net.core.{r,w}mem_max allow
 constexpr int64_t kSpinNs = 50'000;
 constexpr int64_t kSleepUs = 1'000;
 constexpr int64_t kSilenceNs = 20'000'000;
 constexpr uint32_t kBatchesPerClock = 64;
 
-int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
-}
-
-bool system_error(const char* what, std::string& error) {
-  error = std::string("udp forwarder: ") + what + ": " + std::generic_category().message(errno);
+bool failed(const char* what, std::string& error) {
+  error = system_error("udp forwarder", what, errno);
   return false;
 }
 
@@ -52,19 +33,20 @@ bool transient(int number) {
 }  // namespace
 
 std::unique_ptr<UdpForwarder> UdpForwarder::open(uint32_t max_payload, uint32_t batch, bool segmentation,
-                                                 std::string& error) {
+                                                 bool answers, std::string& error) {
   const auto within = [&error](const char* name, uint32_t value, uint32_t max) {
     if (value >= 1 && value <= max) return true;
     error = std::string("udp forwarder: ") + name + " is " + std::to_string(value) + ", not 1.." +
             std::to_string(max);
     return false;
   };
-  if (!within("max_payload", max_payload, kMaxPayload) || !within("batch", batch, kMaxBatch)) return nullptr;
+  if (!within("max_payload", max_payload, kMaxUdpPayload) || !within("batch", batch, kMaxUdpBatch))
+    return nullptr;
 
-  std::unique_ptr<UdpForwarder> self(new UdpForwarder(max_payload, batch, segmentation));
+  std::unique_ptr<UdpForwarder> self(new UdpForwarder(max_payload, batch, segmentation, answers));
   self->fd_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (self->fd_ < 0) {
-    system_error("socket", error);
+    failed("socket", error);
     return nullptr;
   }
   const int fd = self->fd_;
@@ -73,21 +55,21 @@ std::unique_ptr<UdpForwarder> UdpForwarder::open(uint32_t max_payload, uint32_t 
   const timeval sleep{0, kSleepUs};
   if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &sleep, sizeof sleep) != 0 ||
       setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &sleep, sizeof sleep) != 0) {
-    system_error("SO_RCVTIMEO, SO_SNDTIMEO", error);
+    failed("SO_RCVTIMEO, SO_SNDTIMEO", error);
     return nullptr;
   }
   const int on = 1;
   if (segmentation && setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on) != 0) {
-    system_error("UDP_GRO", error);
+    failed("UDP_GRO", error);
     return nullptr;
   }
   if (!self->bind_port(error)) return nullptr;
   return self;
 }
 
-UdpForwarder::UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation)
-    : max_payload_(max_payload), batch_(batch), segmentation_(segmentation) {
-  messages_ = segmentation_ ? (batch_ + kMaxSegments - 1) / kMaxSegments : batch_;
+UdpForwarder::UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers)
+    : max_payload_(max_payload), batch_(batch), segmentation_(segmentation), answers_(answers) {
+  messages_ = segmentation_ ? (batch_ + kMaxUdpSegments - 1) / kMaxUdpSegments : batch_;
   buffer_bytes_ = segmentation_ ? kTrainBytes : max_payload_;
   const size_t stride = (size_t{buffer_bytes_} + kLine - 1) / kLine * kLine;
   buffers_.resize(stride * messages_ + kLine);
@@ -117,16 +99,16 @@ bool UdpForwarder::bind_port(std::string& error) {
   address.sin_port = htons(port_);
   socklen_t length = sizeof address;
   if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0)
-    return system_error("bind to 127.0.0.1", error);
+    return failed("bind to 127.0.0.1", error);
   if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
-    return system_error("getsockname", error);
+    return failed("getsockname", error);
   port_ = ntohs(address.sin_port);
   return true;
 }
 
 bool UdpForwarder::connect_to(const sockaddr_in& peer, std::string& error) {
   if (connect(fd_, reinterpret_cast<const sockaddr*>(&peer), sizeof peer) != 0)
-    return system_error("connect", error);
+    return failed("connect", error);
   connected_ = true;
   name_senders(false);
   return true;
@@ -135,14 +117,14 @@ bool UdpForwarder::connect_to(const sockaddr_in& peer, std::string& error) {
 bool UdpForwarder::disconnect(std::string& error) {
   sockaddr nobody{};
   nobody.sa_family = AF_UNSPEC;
-  if (connect(fd_, &nobody, sizeof nobody) != 0) return system_error("disconnect", error);
+  if (connect(fd_, &nobody, sizeof nobody) != 0) return failed("disconnect", error);
   connected_ = false;
   name_senders(true);
   // A port that the kernel chose is given up with the peer: ask for the same one.
   sockaddr_in address{};
   socklen_t length = sizeof address;
   if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
-    return system_error("getsockname", error);
+    return failed("getsockname", error);
   return address.sin_port != 0 || bind_port(error);
 }
 
@@ -164,7 +146,7 @@ bool UdpForwarder::run(uint64_t frames, int64_t timeout_ns, UdpForwarded& out, s
   while (out.frames < frames) {
     const int received = receive(asleep ? MSG_WAITFORONE : MSG_DONTWAIT);
     if (received <= 0) {
-      if (received < 0 && !transient(errno)) return system_error("recvmmsg", error);
+      if (received < 0 && !transient(errno)) return failed("recvmmsg", error);
       const int64_t now = now_ns();
       if (now >= deadline) break;
       if (idle_since == 0) idle_since = silent_since = now;
@@ -176,7 +158,8 @@ bool UdpForwarder::run(uint64_t frames, int64_t timeout_ns, UdpForwarded& out, s
     asleep = false;
     const auto messages = static_cast<uint32_t>(received);
     uint64_t datagrams = 0;
-    if (!prepare(messages, datagrams, error) || !send(messages, deadline, error)) return false;
+    if (!prepare(messages, datagrams, error)) return false;
+    if (answers_ && !send(messages, deadline, error)) return false;
     if (!connected_ && !connect_to(senders_[messages - 1], error)) return false;
     if (started == 0) {
       started = now_ns();
@@ -243,7 +226,7 @@ bool UdpForwarder::send(uint32_t messages, int64_t deadline, std::string& error)
     if (accepted > 0) {
       done += static_cast<uint32_t>(accepted);
     } else if (!transient(errno)) {
-      return system_error("sendmmsg", error);
+      return failed("sendmmsg", error);
     } else if (now_ns() >= deadline) {
       break;
     }

@@ -29,9 +29,9 @@ class UdpForwarder {
   // Binds a port of 127.0.0.1. max_payload: 1..65507 bytes, batch: datagrams per system call, 1..1024.
   // `segmentation` takes and returns trains of up to 64 datagrams in one piece (UDP_GRO, UDP_SEGMENT), if the
   // sender sends such ones. Null and one line in `error` when an option is out of range or the system
-  // refuses.
+  // refuses. Without `answers` it only counts what comes.
   static std::unique_ptr<UdpForwarder> open(uint32_t max_payload, uint32_t batch, bool segmentation,
-                                            std::string& error);
+                                            bool answers, std::string& error);
   ~UdpForwarder();
   UdpForwarder(const UdpForwarder&) = delete;
   UdpForwarder& operator=(const UdpForwarder&) = delete;
@@ -44,7 +44,7 @@ class UdpForwarder {
   bool run(uint64_t frames, int64_t timeout_ns, UdpForwarded& out, std::string& error);
 
  private:
-  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation);
+  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers);
   bool bind_port(std::string& error);
   bool connect_to(const sockaddr_in& peer, std::string& error);
   bool disconnect(std::string& error);
@@ -56,6 +56,7 @@ class UdpForwarder {
   const uint32_t max_payload_;
   const uint32_t batch_;
   const bool segmentation_;
+  const bool answers_;
   uint32_t messages_;      // per system call; a message is a train of datagrams with `segmentation`
   uint32_t buffer_bytes_;  // of one message
   int fd_ = -1;

@@ -1,56 +1,24 @@
 #include "bench/udp_load.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/udp.h>
 #include <sched.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103  // linux/udp.h, since 4.18
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104  // since 5.0
-#endif
+#include "bench/system.h"
 
 namespace ringcube {
 namespace {
 
-constexpr uint32_t kMaxPayload = 65507;  // 65535 - IPv4 and UDP headers
-constexpr uint32_t kMaxBatch = 1024;     // UIO_MAXIOV
 constexpr uint32_t kMaxWindow = 1u << 20;
-constexpr uint32_t kMaxSegments = 64;  // UDP_MAX_SEGMENTS of every kernel that has UDP_SEGMENT
 constexpr uint32_t kKeptBytes = 64;
-constexpr int kSocketBuffer = 4 << 20;  // the system takes what net.core.{r,w}mem_max allow
 constexpr int64_t kLossNs = 2'000'000;
 constexpr int64_t kMaxLossNs = 64'000'000;
 constexpr int64_t kSpinNs = 100'000;  // waits this long by polling, then asleep
 constexpr int64_t kSleepUs = 1'000;
-
-int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
-}
-
-std::string system_error(const std::string& what, int number) {
-  return "udp load: " + what + ": " + std::generic_category().message(number);
-}
-
-sockaddr_in loopback(uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
 
 }  // namespace
 
@@ -62,8 +30,9 @@ std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::stri
     return false;
   };
   if (!within("to_port", options.to_port, 65535) ||
-      !within("payload_bytes", options.payload_bytes, kMaxPayload) ||
-      !within("batch", options.batch, kMaxBatch) || !within("window", options.window, kMaxWindow)) {
+      !within("payload_bytes", options.payload_bytes, kMaxUdpPayload) ||
+      !within("batch", options.batch, kMaxUdpBatch) ||
+      (options.window > 0 && !within("window", options.window, kMaxWindow))) {
     return nullptr;
   }
   if (options.cpu < -1 || options.cpu >= CPU_SETSIZE) {
@@ -94,7 +63,8 @@ std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::stri
       load.get());
   pthread_attr_destroy(&attributes);
   if (failed != 0) {
-    error = system_error(options.cpu < 0 ? "thread" : "thread on CPU " + std::to_string(options.cpu), failed);
+    error = system_error("udp load",
+                         options.cpu < 0 ? "thread" : "thread on CPU " + std::to_string(options.cpu), failed);
     return nullptr;
   }
   load->running_ = true;
@@ -104,7 +74,7 @@ std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::stri
 UdpLoad::UdpLoad(const UdpLoadOptions& options) : options_(options) {
   const uint32_t payload = options.payload_bytes;
   const uint32_t batch = options.batch;
-  segments_ = options.segmentation ? std::clamp(kMaxPayload / payload, 1u, kMaxSegments) : 1;
+  segments_ = options.segmentation ? std::clamp(kMaxUdpPayload / payload, 1u, kMaxUdpSegments) : 1;
   out_.assign(static_cast<size_t>(payload) * segments_, std::byte{0x55});
   in_.resize(static_cast<size_t>(kKeptBytes) * batch);
   out_iov_.resize(batch);
@@ -139,7 +109,7 @@ UdpLoad::~UdpLoad() {
 
 bool UdpLoad::open(std::string& error) {
   const auto failed = [&error](const std::string& what) {
-    error = system_error(what, errno);
+    error = system_error("udp load", what, errno);
     return false;
   };
   fd_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -151,14 +121,14 @@ bool UdpLoad::open(std::string& error) {
   const int on = 1;
   if (options_.segmentation && setsockopt(fd_, SOL_UDP, UDP_GRO, &on, sizeof on) != 0)
     return failed("UDP_GRO");
-  sockaddr_in address = loopback(0);
+  sockaddr_in address = udp_address(INADDR_ANY, 0);
   socklen_t length = sizeof address;
-  if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0) return failed("bind to 127.0.0.1");
+  if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0) return failed("bind");
   if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return failed("getsockname");
   port_ = ntohs(address.sin_port);
-  address = loopback(options_.to_port);
+  address = udp_address(options_.to_host, options_.to_port);
   if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return failed("connect to 127.0.0.1:" + std::to_string(options_.to_port));
+    return failed("connect to port " + std::to_string(options_.to_port));
   }
   return true;
 }
@@ -178,6 +148,10 @@ void UdpLoad::run() {
   int64_t last = now_ns();  // when something came back, or was given up
   bool asleep = false;
   while (!stop_.load(std::memory_order_relaxed)) {
+    if (window == 0) {
+      send(options_.batch);
+      continue;
+    }
     uint32_t moved = 0;
     if (window - outstanding >=
         full) {  // whole batches only: a window that trickles makes small ones everywhere

@@ -17,10 +17,12 @@ namespace ringcube {
 
 struct UdpLoadOptions {
   uint16_t to_port = 0;
-  uint32_t payload_bytes = 22;  // 1..65507; 22 make a 64-byte frame with Ethernet, IPv4 and UDP headers
-  uint32_t batch = 64;          // datagrams per sendmmsg and recvmmsg, 1..1024
-  // Datagrams on their way at most, 1..1048576. 128 of up to 1,500 bytes fit the receive buffer that the
-  // system's default limit (net.core.rmem_max = 212992) allows; what doesn't fit there is lost.
+  uint32_t payload_bytes = 22;    // 1..65507; 22 make a 64-byte frame with Ethernet, IPv4 and UDP headers
+  uint32_t batch = 64;            // datagrams per sendmmsg and recvmmsg, 1..1024
+  uint32_t to_host = 0x7f000001;  // in host order
+  // Datagrams on their way at most, 1..1048576, or 0: as fast as it can, and nothing is waited for. 128 of up
+  // to 1,500 bytes fit the receive buffer that the system's default limit (net.core.rmem_max = 212992)
+  // allows; what doesn't fit there is lost.
   uint32_t window = 128;
   int cpu = -1;  // the thread's CPU, -1: any
   // Sends up to 64 datagrams as one (UDP_SEGMENT) and takes trains back (UDP_GRO). A receiver without UDP_GRO

@@ -147,6 +147,7 @@ interface NativeRingForward {
 
 interface NativeUdpLoad {
   readonly returned: number;
+  readonly sent: number;
   stop(): void;
 }
 
@@ -159,7 +160,7 @@ interface NativeUdpForwarder {
 export interface NativeBench {
   RingForward: new (nic: NativeNic, region: NativeRegion, setup: Record<string, number>) => NativeRingForward;
   UdpLoad: new (options: Record<string, number | boolean>) => NativeUdpLoad;
-  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean) => NativeUdpForwarder;
+  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean) => NativeUdpForwarder;
   eventfdWakeup(outNs: Float64Array, pauseNs: number, writerCpu: number, sleeperCpu: number): void;
   /** Pins this thread to a CPU, -1: to all. */
   pin(cpu: number): boolean;
