@@ -78,6 +78,11 @@ export class Address {
     return this.family === 4 ? this.w3 >>> 16 === 0xa9fe : this.w0 >>> 22 === 0x3fa;
   }
 
+  /** No router passes on what goes there: a link-local address, or a group of at most that scope (RFC 4291 §2.7). */
+  get staysOnLink(): boolean {
+    return this.isLinkLocal || (this.family === 6 && this.isMulticast && ((this.w0 >>> 16) & 15) <= 2);
+  }
+
   /** Whether a datagram may come from it: one host, and one that can be (RFC 1122 §3.2.1.3, RFC 4291 §2.7). */
   get isSource(): boolean {
     if (this.isMulticast || this.isUnspecified) return false;

@@ -37,7 +37,7 @@ export class ArpService {
     if (arp === undefined || arp.sender.isMulticast || arp.sender.isBroadcast) return this.count('malformed');
     if (arp.senderMac === iface.mac) return; // our own, come back
     const { sender, target, senderMac, operation } = arp;
-    const claimed = iface.addresses.find((own) => own.address.equals(sender) || (own.state === 'tentative' && sender.isUnspecified && own.address.equals(target)));
+    const claimed = iface.addresses.find((own) => (own.state !== 'duplicate' && own.address.equals(sender)) || (own.state === 'tentative' && sender.isUnspecified && own.address.equals(target)));
     if (claimed !== undefined) return this.conflict(iface, claimed);
     const forUs = iface.owns(target);
     // RFC 826's merge: who is known already is brought up to date; who asks for us is worth knowing.
@@ -63,25 +63,24 @@ export class ArpService {
   /** Takes an address into use: after probes (RFC 5227 §2.1.1) or at once, and announced in both cases (§2.3). */
   claim(iface: Interface, own: LocalAddress): void {
     const { timers, random } = this.stack;
-    const probes = iface.options.probe === true ? PROBE_NUM : 0;
+    const inUse = (): void => {
+      this.stack.addressReady(iface, own);
+      // Not at once: a host is made before its cards are plugged in.
+      timers.after(0, () => this.announce(iface, own, ANNOUNCE_NUM));
+    };
+    if (iface.options.probe !== true) return inUse();
     const probe = (sent: number): void => {
       if (own.state === 'duplicate') return;
-      if (sent === probes) {
-        timers.after(probes > 0 ? ANNOUNCE_WAIT_US - PROBE_MIN_US : 0, () => {
-          if (own.state === 'duplicate') return;
-          this.stack.addressReady(iface, own);
-          this.announce(iface, own, ANNOUNCE_NUM);
-        });
+      this.send(iface, BROADCAST_MAC, ArpOperation.Request, ANY, 0, own.address);
+      if (sent + 1 < PROBE_NUM) {
+        timers.after(PROBE_MIN_US + random.float() * (PROBE_MAX_US - PROBE_MIN_US), () => probe(sent + 1));
         return;
       }
-      this.send(iface, BROADCAST_MAC, ArpOperation.Request, ANY, 0, own.address);
-      const waitUs = sent + 1 < probes ? PROBE_MIN_US + random.float() * (PROBE_MAX_US - PROBE_MIN_US) : PROBE_MIN_US;
-      timers.after(waitUs, () => {
-        probe(sent + 1);
+      timers.after(ANNOUNCE_WAIT_US, () => {
+        if (own.state !== 'duplicate') inUse();
       });
     };
-    if (probes === 0) probe(0);
-    else timers.after(random.float() * PROBE_WAIT_US, () => probe(0));
+    timers.after(random.float() * PROBE_WAIT_US, () => probe(0));
   }
 
   private announce(iface: Interface, own: LocalAddress, times: number): void {

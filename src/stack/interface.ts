@@ -199,7 +199,7 @@ export class Interface {
     const usable = this.addresses.filter((a) => a.state === 'preferred' && a.address.family === destination.family);
     return (
       usable.find((a) => a.prefix.contains(destination)) ??
-      usable.find((a) => a.address.isLinkLocal === destination.isLinkLocal) ??
+      usable.find((a) => a.address.isLinkLocal === destination.staysOnLink) ??
       usable[0]
     )?.address;
   }

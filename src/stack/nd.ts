@@ -97,7 +97,9 @@ export class NdService {
         probe(sent + 1);
       });
     };
-    probe(0);
+    if (transmits === 0) this.stack.addressReady(iface, own);
+    // Not at once: a host is made before its cards are plugged in, and a probe that nobody hears proves nothing.
+    else this.stack.timers.after(0, () => probe(0));
   }
 
   /** The groups that an interface takes part in. */

@@ -110,7 +110,6 @@ export class Stack {
     if (onLink) this.routes.add({ prefix, interface: iface });
     if (prefix.address.family === 4) this.arp.claim(iface, own);
     else this.nd.claim(iface, own);
-    this.timers.run(); // what needs no wait is in use at once
     return own;
   }
 
