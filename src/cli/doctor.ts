@@ -35,10 +35,12 @@ const TEST_TOOLS: readonly (readonly [command: string, debianPackage: string])[]
   ['ping', 'iputils-ping'],
   ['arping', 'iputils-arping'],
   ['mtr', 'mtr-tiny'],
+  ['traceroute', 'traceroute'],
   ['nping', 'nmap'],
   ['socat', 'socat'],
   ['ncat', 'ncat'],
   ['rdisc6', 'ndisc6'],
+  ['radvd', 'radvd'],
   ['tshark', 'tshark'],
   ['tcpreplay', 'tcpreplay'],
   ['python3', 'python3'],
@@ -248,15 +250,11 @@ function testTools(): Check {
   const absent = TEST_TOOLS.filter(([command]) => onPath(command) === undefined);
   const missing = absent.map(([command]) => command);
   const packages = absent.map(([, debianPackage]) => debianPackage);
-  const commands: string[] = [];
-  if (!tried('python3', ['-c', 'import scapy']).ok) {
-    missing.push('scapy for python3');
-    // Debian's package serves Debian's Python only.
-    const python = onPath('python3') ?? '/usr/bin/python3';
-    if (python === '/usr/bin/python3' || python === '/bin/python3') packages.push('python3-scapy');
-    else commands.push(`${python} -m pip install scapy`);
+  // Debian's own Python, which is what its package serves, whatever comes first on the PATH.
+  if (onPath('python3') === undefined || !tried('/usr/bin/python3', ['-c', 'import scapy']).ok) {
+    missing.push('scapy for /usr/bin/python3');
+    packages.push('python3-scapy');
   }
   if (missing.length === 0) return able('test tools', 'all there');
-  if (packages.length > 0) commands.unshift(`apt-get install ${packages.join(' ')}`);
-  return lacking('test tools', `missing: ${missing.join(', ')}`, commands.join(' && '));
+  return lacking('test tools', `missing: ${missing.join(', ')}`, `apt-get install ${packages.join(' ')}`);
 }
