@@ -31,11 +31,11 @@ function operations(): { list: Operation[]; close: () => void } {
   const handles = new Int32Array(N);
   const offsets = new Int32Array(N);
   const lengths = new Int32Array(N).fill(64);
-  const finished = new Int32Array(2 * 256);
+  const finished = new Int32Array(256);
   const get = pool.gets(handles, offsets);
   const put = pool.puts(handles);
   const offer = ring.offersFilled(handles, offsets, lengths, 12);
-  const take = ring.takesRead(finished);
+  const take = ring.takesRead(finished, new Int32Array(256));
   get(N);
   const { u8, u16 } = region;
   // The device's index, moved by hand: all that was offered is used.

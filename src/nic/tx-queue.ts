@@ -1,11 +1,17 @@
 import { RingcubeError, specialise } from '../base/index.js';
-import { FrameBatch, PerBatch } from './batch.js';
-import { Hdr, VirtioNetHdr } from './layout.js';
+import { type FrameBatch, PerBatch } from './batch.js';
+import { VirtioNetHdr } from './layout.js';
 import { type FramePool, poolOf } from './pool.js';
 import { type Memory } from './region.js';
 import { type Virtqueue } from './virtqueue.js';
 
 const HDR = VirtioNetHdr.size;
+
+/** Handles that the card is done with, and what puts them back, by pool. */
+interface Buffers {
+  readonly handles: Int32Array;
+  readonly puts: ((from: number, to: number) => number)[];
+}
 
 /** What a queue does with a batch, for `n` entries from `from` on. */
 interface Send {
@@ -23,21 +29,20 @@ export class TxQueue {
   /** Send came short of room since the last reclaim(): the driver then asks for an interrupt. */
   stalled = false;
 
-  private readonly finished: Int32Array;
+  private readonly finished: Buffers;
+  private readonly finishedSeconds: Buffers;
   private readonly takeFinished: () => number;
-  /** By pool. */
-  private readonly putFinished: ((from: number, to: number) => number)[] = [];
-  private readonly one = new FrameBatch(1);
-  private readonly sendOfOne: Send;
+  private readonly writeHeader: ReturnType<typeof TxQueue.headers>;
   private readonly sends = new PerBatch((batch) => this.makeSend(batch));
 
   constructor(
     readonly ring: Virtqueue,
     private readonly pools: readonly (FramePool | undefined)[],
   ) {
-    this.finished = new Int32Array(2 * ring.size);
-    this.takeFinished = ring.takesRead(this.finished);
-    this.sendOfOne = this.makeSend(this.one);
+    this.finished = { handles: new Int32Array(ring.size), puts: [] };
+    this.finishedSeconds = { handles: new Int32Array(ring.size), puts: [] };
+    this.takeFinished = ring.takesRead(this.finished.handles, this.finishedSeconds.handles);
+    this.writeHeader = specialise(TxQueue.headers)(ring.memory, HDR);
   }
 
   /**
@@ -52,22 +57,21 @@ export class TxQueue {
     return n;
   }
 
-  /** Sends one frame at `offset`; false if there is no room. */
-  sendOne(handle: number, offset: number, length: number): boolean {
-    const { one, sendOfOne } = this;
+  /**
+   * Sends one frame at `offset`; false if there is no room. With `checksumStart` the transport checksum is left to the device
+   * (VIRTIO_NET_F_CSUM): from there to the end of the frame, stored at `checksumStart + checksumOffset`, where the
+   * pseudo-header's sum already is (§5.1.6.2).
+   */
+  sendOne(handle: number, offset: number, length: number, checksumStart = 0, checksumOffset = 0): boolean {
     if (this.room(1) === 0) return false;
-    one.handle[0] = handle;
-    one.offset[0] = offset;
-    one.length[0] = length;
-    sendOfOne.clear(0, 1);
-    sendOfOne.offer(0, 1);
+    this.writeHeader(offset, checksumStart, checksumOffset);
+    this.ring.offerOne(offset - HDR, HDR + length, handle);
     return true;
   }
 
   /**
    * Gather: headers in one buffer, payload in another where it lies. Both buffers become the card's; retain() the
-   * payload before, once for each further chain it shall be on. `checksumStart` and `checksumOffset` as of
-   * sendPartialChecksum(); 0: nothing is left to the device.
+   * payload before, once for each further chain it shall be on. Checksums as of sendOne().
    */
   sendGather(
     handle: number,
@@ -81,36 +85,14 @@ export class TxQueue {
   ): boolean {
     if (payloadLength === 0) {
       // An empty buffer is none: cards (ours and QEMU's among them) stop a queue that has one.
-      if (!this.sendOne(handle, offset, length)) return false;
+      if (!this.sendOne(handle, offset, length, checksumStart, checksumOffset)) return false;
       this.pools[poolOf(payloadHandle)]!.put(payloadHandle);
-    } else {
-      if (this.room(2) < 2) return false;
-      const { u16 } = this.ring.memory;
-      const header = (offset - HDR) >> 1;
-      for (let i = 0; i < HDR >> 1; i++) u16[header + i] = 0;
-      this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
+      return true;
     }
-    if (checksumStart !== 0) this.leaveChecksum(offset, checksumStart, checksumOffset);
+    if (this.room(2) < 2) return false;
+    this.writeHeader(offset, checksumStart, checksumOffset);
+    this.ring.offerTwo(offset - HDR, HDR + length, 0, handle, payloadOffset, payloadLength, 0, payloadHandle);
     return true;
-  }
-
-  /**
-   * As sendOne(), with the transport checksum left to the device (VIRTIO_NET_F_CSUM): from `checksumStart` to the end
-   * of the frame, stored at `checksumStart + checksumOffset`, where the pseudo-header's sum already is (§5.1.6.2).
-   */
-  sendPartialChecksum(handle: number, offset: number, length: number, checksumStart: number, checksumOffset: number): boolean {
-    if (!this.sendOne(handle, offset, length)) return false;
-    this.leaveChecksum(offset, checksumStart, checksumOffset);
-    return true;
-  }
-
-  // The device has not seen the frame yet: it is shown by publish().
-  private leaveChecksum(offset: number, checksumStart: number, checksumOffset: number): void {
-    const { u8, u16 } = this.ring.memory;
-    const header = offset - HDR;
-    u8[header + VirtioNetHdr.flags] = Hdr.NeedsCsum;
-    u16[(header + VirtioNetHdr.csum_start) >> 1] = checksumStart;
-    u16[(header + VirtioNetHdr.csum_offset) >> 1] = checksumOffset;
   }
 
   /** Shows the device what was sent. True if it wants a doorbell. */
@@ -120,16 +102,21 @@ export class TxQueue {
 
   /** Puts what the card has finished back into its pools; returns how many buffers. @throws ERR_DEVICE */
   reclaim(): number {
-    const { pools, finished, putFinished } = this;
     const n = this.takeFinished();
     if (n === 0) return 0;
     this.stalled = false;
-    // Nearly always all are of one pool.
+    this.giveBack(this.finished, n);
+    const { tookSeconds } = this.ring;
+    if (tookSeconds > 0) this.giveBack(this.finishedSeconds, tookSeconds);
+    return n + tookSeconds;
+  }
+
+  /** Nearly always all are of one pool. */
+  private giveBack({ handles, puts }: Buffers, n: number): void {
     for (let i = 0; i < n; ) {
-      const pool = poolOf(finished[i]);
-      i += (putFinished[pool] ??= pools[pool]!.puts(finished))(i, n);
+      const pool = poolOf(handles[i]);
+      i += (puts[pool] ??= this.pools[pool]!.puts(handles))(i, n);
     }
-    return n;
   }
 
   recover(): void {
@@ -165,6 +152,17 @@ export class TxQueue {
         i32[(header + 6) >> 2] = 0;
         u16[(header + 10) >> 1] = 0;
       }
+    };
+  };
+
+  /** NEEDS_CSUM is 1, and goes with a place to start from. */
+  private static readonly headers = ({ u16, i32 }: Memory, hdr: number) => {
+    return (offset: number, checksumStart: number, checksumOffset: number): void => {
+      const header = offset - hdr;
+      u16[header >> 1] = checksumStart === 0 ? 0 : 1;
+      i32[(header + 2) >> 2] = 0;
+      i32[(header + 6) >> 2] = checksumStart | (checksumOffset << 16);
+      u16[(header + 10) >> 1] = 0;
     };
   };
 }

@@ -57,6 +57,12 @@ export class Virtqueue {
   private nextAvail = 0;
   private published = 0;
   private nextUsed = 0;
+  /** Of the last takesRead(). */
+  tookSeconds = 0;
+  /** Offers one buffer for the device to read, room ≥ 1. */
+  readonly offerOne: ReturnType<typeof Virtqueue.ones>;
+  /** Offers a chain of two buffers, room ≥ 2. flags are those of each: 0, or Desc.Write. */
+  readonly offerTwo: ReturnType<typeof Virtqueue.twos>;
 
   constructor(memory: Memory, size: number, features: Features) {
     this.memory = memory;
@@ -81,6 +87,8 @@ export class Virtqueue {
     this.seconds = new Int32Array(size);
     this.nextOf = new Int32Array(size);
     this.free = new Int32Array(size);
+    this.offerOne = specialise(Virtqueue.ones)(this);
+    this.offerTwo = specialise(Virtqueue.twos)(this, Desc.Next);
     this.restart();
   }
 
@@ -159,39 +167,62 @@ export class Virtqueue {
     };
   };
 
-  /** Offers a chain of two buffers, room ≥ 2. flags are those of each: 0, or Desc.Write. */
-  offerTwo(
-    offset: number,
-    length: number,
-    flags: number,
-    handle: number,
-    offset2: number,
-    length2: number,
-    flags2: number,
-    handle2: number,
-  ): void {
-    const { i32, free, mask } = this;
-    const id = free[this.freeHead & mask];
-    const next = free[(this.freeHead + 1) & mask];
-    let at = this.desc32 + 4 * id;
-    i32[at] = offset;
-    i32[at + 2] = length;
-    i32[at + 3] = flags | Desc.Next | (next << 16);
-    at = this.desc32 + 4 * next;
-    i32[at] = offset2;
-    i32[at + 2] = length2;
-    i32[at + 3] = flags2;
-    this.writable = (flags === 0 ? 0 : length) + (flags2 === 0 ? 0 : length2);
-    this.owners[id] = handle;
-    this.seconds[id] = handle2;
-    this.nextOf[id] = next;
-    const slot = this.nextAvail & mask;
-    this.heads[slot] = id;
-    this.u16[this.availRing + slot] = id;
-    this.nextAvail = (this.nextAvail + 1) & 0xffff;
-    this.freeHead = (this.freeHead + 2) & 0xffff;
-    this.freeCount -= 2;
-  }
+  private static readonly ones = (ring: Virtqueue) => {
+    const { i32, u16, desc32, availRing, free, mask, owners, heads } = ring;
+    return (offset: number, length: number, handle: number): void => {
+      const id = free[ring.freeHead & mask];
+      const at = desc32 + (id << 2);
+      i32[at] = offset;
+      i32[at + 2] = length;
+      i32[at + 3] = 0;
+      owners[id] = handle;
+      const slot = ring.nextAvail & mask;
+      if (heads[slot] !== id) {
+        heads[slot] = id;
+        u16[availRing + slot] = id;
+      }
+      ring.freeHead = (ring.freeHead + 1) & 0xffff;
+      ring.freeCount--;
+      ring.nextAvail = (ring.nextAvail + 1) & 0xffff;
+    };
+  };
+
+  private static readonly twos = (ring: Virtqueue, goesOn: number) => {
+    const { i32, u16, desc32, availRing, free, mask, owners, seconds, nextOf, heads } = ring;
+    return (
+      offset: number,
+      length: number,
+      flags: number,
+      handle: number,
+      offset2: number,
+      length2: number,
+      flags2: number,
+      handle2: number,
+    ): void => {
+      const id = free[ring.freeHead & mask];
+      const next = free[(ring.freeHead + 1) & mask];
+      const at = desc32 + (id << 2);
+      i32[at] = offset;
+      i32[at + 2] = length;
+      i32[at + 3] = flags | goesOn | (next << 16);
+      const at2 = desc32 + (next << 2);
+      i32[at2] = offset2;
+      i32[at2 + 2] = length2;
+      i32[at2 + 3] = flags2;
+      ring.writable = (flags === 0 ? 0 : length) + (flags2 === 0 ? 0 : length2);
+      owners[id] = handle;
+      seconds[id] = handle2;
+      nextOf[id] = next;
+      const slot = ring.nextAvail & mask;
+      if (heads[slot] !== id) {
+        heads[slot] = id;
+        u16[availRing + slot] = id;
+      }
+      ring.freeHead = (ring.freeHead + 2) & 0xffff;
+      ring.freeCount -= 2;
+      ring.nextAvail = (ring.nextAvail + 1) & 0xffff;
+    };
+  };
 
   /** Shows the device what was offered. True if it wants a doorbell for that. */
   publish(): boolean {
@@ -279,20 +310,20 @@ export class Virtqueue {
   }
 
   /**
-   * A loop that takes all used() chains, which the device has only read: the handles of all their buffers, two a chain at
-   * most. With IN_ORDER a batch has one entry (§2.7.9), so their order is ours. It returns how many handles, and throws
-   * ERR_DEVICE.
+   * A loop that takes all used() chains, which the device has only read: the handles of their first buffers, and of the
+   * second ones of those that have any, `tookSeconds` of them. With IN_ORDER a batch has one entry (§2.7.9), so their order
+   * is ours. It returns how many chains, and throws ERR_DEVICE.
    */
-  takesRead(handles: Int32Array): () => number {
-    return specialise(Virtqueue.readTakes)(this, handles, NOBODY);
+  takesRead(handles: Int32Array, secondHandles: Int32Array): () => number {
+    return specialise(Virtqueue.readTakes)(this, handles, secondHandles, NOBODY);
   }
 
-  private static readonly readTakes = (ring: Virtqueue, handles: Int32Array, nobody: number) => {
+  private static readonly readTakes = (ring: Virtqueue, handles: Int32Array, secondHandles: Int32Array, nobody: number) => {
     const { owners, seconds, heads, mask, inOrder } = ring;
     return (): number => {
       const n = ring.used();
       const first = ring.nextUsed;
-      let count = 0;
+      let two = 0;
       let i = 0;
       for (; i < n; i++) {
         const id = inOrder ? heads[(first + i) & mask] : ring.usedId(i);
@@ -300,17 +331,19 @@ export class Virtqueue {
           ring.fault = `used id ${id >>> 0} is not one to give back now`;
           break;
         }
-        handles[count++] = owners[id];
-        if (seconds[id] !== nobody) {
-          handles[count++] = seconds[id];
+        handles[i] = owners[id];
+        const second = seconds[id];
+        if (second !== nobody) {
+          secondHandles[two++] = second;
           if (inOrder) seconds[id] = nobody;
         }
         if (!inOrder) ring.giveBack(id);
       }
-      if (inOrder) ring.freeCount += count;
+      if (inOrder) ring.freeCount += i + two;
+      ring.tookSeconds = two;
       ring.nextUsed = (first + i) & 0xffff;
-      if (count === 0 && n > 0) ring.fail(ring.fault);
-      return count;
+      if (i === 0 && n > 0) ring.fail(ring.fault);
+      return i;
     };
   };
 

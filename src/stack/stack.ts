@@ -188,17 +188,12 @@ export class Stack {
     const { count, handle } = frames;
     const startUs = this.nowUs();
     udp.run(count);
+    const usAFrame = (this.nowUs() - startUs) / count;
     datagrams.taken = 0;
-    let handlerUs = 0;
     let shortcuts = 0;
     for (let i = 0; i < count; ) {
       const slot = slots[i];
-      if (slot === Slot.Slow) {
-        this.receiveFrame(iface, frames.offset[i], frames.length[i], (frames.flags[i] & FrameFlag.ChecksumValid) !== 0);
-        i++;
-        continue;
-      }
-      const socket = slot === Slot.Ask ? this.ask(i, udp) : this.udp.socketAt(slot);
+      const socket = slot === Slot.Slow ? undefined : slot === Slot.Ask ? this.ask(i, udp) : this.udp.socketAt(slot);
       if (socket === undefined) {
         this.receiveFrame(iface, frames.offset[i], frames.length[i], (frames.flags[i] & FrameFlag.ChecksumValid) !== 0);
         i++;
@@ -209,11 +204,10 @@ export class Stack {
       // A run of one socket's: its handler is called once.
       if (slot !== Slot.Ask) while (i < count && slots[i] === slot) i++;
       datagrams.to = i;
-      shortcuts += i - datagrams.from;
-      const beforeUs = this.nowUs();
+      const run = i - datagrams.from;
+      shortcuts += run;
+      socket.counters.stackUs += run * usAFrame;
       this.udp.deliver(socket, datagrams);
-      handlerUs += this.nowUs() - beforeUs;
-      this.charged.push(socket, i - datagrams.from);
     }
     this.udp.counters.received += shortcuts;
     this.ip.counters.received += shortcuts;
@@ -222,7 +216,6 @@ export class Stack {
       if (datagrams.taken > 0 && handle[i] === -1) i++;
       else i += put(i, count);
     }
-    this.charge(this.nowUs() - startUs - handlerUs, count);
     if (this.local.length > 0) this.runLoopback();
   }
 
@@ -266,16 +259,6 @@ export class Stack {
       default:
     }
     counters.rxUnknownType++;
-  }
-
-  // Who the time of a turn was for: sockets and how many frames each, in turn, in an array that is used again.
-  private readonly charged: (UdpSocket | number)[] = [];
-
-  /** Divides the stack's time for a batch among the sockets by their frames; that of the rest is nobody's. */
-  private charge(us: number, frames: number): void {
-    const { charged } = this;
-    for (let i = 0; i < charged.length; i += 2) (charged[i] as UdpSocket).counters.stackUs += (us * (charged[i + 1] as number)) / frames;
-    charged.length = 0;
   }
 
   // --- to ourselves ---

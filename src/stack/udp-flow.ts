@@ -77,7 +77,7 @@ export class UdpFlow {
    * where it lies. The caller keeps its own use of the buffer, and releases it when it has sent to all.
    */
   sendShared(handle: number, offset: number, length: number): SendResult {
-    if (!this.ready(length)) return this.sendLong(this.socket.interfaceMemory().subarray(offset, offset + length));
+    if (!this.ready(length)) return this.sendLong(this.socket.u8.subarray(offset, offset + length));
     this.iface!.driver.pool.retain(handle);
     return this.gather(handle, offset, length);
   }
@@ -111,10 +111,8 @@ export class UdpFlow {
     if (tx.ring.room === 0) tx.reclaim();
     this.writeHeader(at, length);
     if (!iface.offload) this.writeChecksum(at, at + headerBytes, length);
-    const sent = iface.offload
-      ? tx.sendPartialChecksum(handle, at, headerBytes + length, headerBytes - UDP_BYTES, CHECKSUM_OFFSET)
-      : tx.sendOne(handle, at, headerBytes + length);
-    if (!sent) return this.droppedBuffer(handle);
+    const start = iface.offload ? headerBytes - UDP_BYTES : 0;
+    if (!tx.sendOne(handle, at, headerBytes + length, start, CHECKSUM_OFFSET)) return this.droppedBuffer(handle);
     iface.publishSoon();
     return this.count(length);
   }
@@ -260,7 +258,7 @@ export class UdpFlow {
   }
 
   private sendBufferLong(handle: number, offset: number, length: number): SendResult {
-    const result = this.sendLong(this.socket.interfaceMemory().slice(offset, offset + length));
+    const result = this.sendLong(this.socket.u8.slice(offset, offset + length));
     this.socket.release(handle);
     return result;
   }

@@ -42,7 +42,7 @@ export interface UdpSocketCounters {
   /** No route, no buffer or no room. */
   sendDropped: number;
   errors: number;
-  /** Time that the stack (not the handler) spent on what came for this socket. */
+  /** Time that the stack spent on telling what came for this socket, its handler not counted: a share of each batch's. */
   stackUs: number;
 }
 
@@ -199,22 +199,24 @@ export class UdpSocket implements AsyncIterable<Datagram> {
 
   // --- buffers ---
 
-  /** A buffer of the card's pool for a payload of up to its MTU, and where to write it; undefined if all are in use. */
-  allocate(): { handle: number; offset: number; u8: Uint8Array } | undefined {
-    const iface = this.firstInterface();
-    const handle = iface.allocate();
-    // Where an IPv4 payload would lie, so that its headers fit ahead of it.
-    return handle === -1 ? undefined : { handle, offset: iface.driver.pool.offsetOf(handle) + 42, u8: iface.memory.u8 };
+  /** A buffer of the card's pool, for a payload of up to its MTU; -1 if all are in use. Write to `u8` from payloadAt() on. */
+  allocate(): number {
+    return this.firstInterface().allocate();
+  }
+
+  /** Where the payload of an allocated buffer goes: where an IPv4 one lies, so that its headers fit ahead of it. */
+  payloadAt(handle: number): number {
+    return this.firstInterface().driver.pool.offsetOf(handle) + 42;
+  }
+
+  /** The card's memory, which offsets of buffers count in. */
+  get u8(): Uint8Array {
+    return this.firstInterface().memory.u8;
   }
 
   /** Gives a taken or allocated buffer back. */
   release(handle: number): void {
     this.firstInterface().driver.pool.put(handle);
-  }
-
-  /** @internal */
-  interfaceMemory(): Uint8Array {
-    return this.firstInterface().memory.u8;
   }
 
   private firstInterface(): Interface {

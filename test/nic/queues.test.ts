@@ -136,7 +136,7 @@ t.test('a transmit header is all zero, whatever lay there and wherever the frame
 t.test('a checksum left to the device stands in the header (§5.1.6.2)', (t) => {
   const sender = new Transmitter();
   const handle = sender.load(1);
-  sender.tx.sendPartialChecksum(handle, sender.pool.offsetOf(handle), 60, 34, 6);
+  sender.tx.sendOne(handle, sender.pool.offsetOf(handle), 60, 34, 6);
   sender.tx.publish();
   const [{ header }] = [...sender.readAll().values()];
   t.same([...header], [1, 0, 0, 0, 0, 0, 34, 0, 6, 0, 0, 0]);
