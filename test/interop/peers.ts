@@ -44,7 +44,7 @@ export interface PeerOptions {
   sides?: readonly SideOptions[];
 }
 
-interface SideOptions {
+export interface SideOptions {
   interface?: HostInterfaceOptions;
   tap?: Partial<TapOptions>;
   /** Of the kernel's end, under /proc/sys/net/, before it has addresses. */
@@ -112,7 +112,8 @@ export class Peers {
   recorded(filter: string, ...fields: string[]): string[] {
     this.capture.recorder.close();
     const checked = ['ip.check_checksum', 'udp.check_checksum'].flatMap((option) => ['-o', `${option}:TRUE`]);
-    const args = ['-n', '-r', this.capture.path, ...checked, '-Y', filter, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])];
+    // Payloads are bytes, whatever protocol a port that happened to be free is known for.
+    const args = ['-n', '-r', this.capture.path, ...checked, '-d', 'udp.port==1-65535,data', '-Y', filter, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])];
     const { status, stdout, stderr } = spawnSync('tshark', args, { encoding: 'utf8', maxBuffer: 2 ** 26, timeout: 60_000 });
     if (status !== 0) throw new Error(`tshark: ${stderr}`);
     return stdout.split('\n').filter((line) => line !== '');
