@@ -13,6 +13,7 @@ const CLIENT = fileURLToPath(new URL('client.mjs', import.meta.url));
 const PORT = 5000;
 const RETRY_MS = 100;
 const MAX_TRIES = 100;
+const timeoutMs = 20_000;
 const skip = NetworkNamespace.unavailable() ?? false;
 
 async function startServer({ namespace }) {
@@ -43,16 +44,16 @@ function userLevelClient(host, server) {
   return { ask, heard, socket };
 }
 
-test('a client of the kernel', { skip, timeout: 20_000 }, () =>
-  withNetwork({}, async (net) => {
+test('a client of the kernel', { skip }, () =>
+  withNetwork({ timeoutMs }, async (net) => {
     await startServer(net);
     const ask = (...requests) => net.namespace.exec(process.execPath, [CLIENT, '198.18.0.1', PORT, ...requests]).then(({ stdout }) => stdout);
     assert.equal(await ask('1 add apples 3', '2 add apples -1', '3 get apples'), '1 3\n2 2\n3 2\n');
     assert.equal(await ask('4 add apples x', '5 buy apples'), '4 error: AMOUNT must be a whole number\n5 error: ID add NAME AMOUNT, or ID get NAME\n');
   }));
 
-test('over a wire that loses 10 % of the frames', { skip, timeout: 20_000 }, () =>
-  withNetwork({ link: { loss: 0.1, duplicate: 0.05, delayUs: 500 } }, async (net) => {
+test('over a wire that loses 10 % of the frames', { skip }, () =>
+  withNetwork({ timeoutMs, link: { loss: 0.1, duplicate: 0.05, delayUs: 500 } }, async (net) => {
     await startServer(net);
     const clients = ['198.18.0.1', 'fd00::1', '198.18.0.1'].map((server) => userLevelClient(net.host, server));
     await Promise.all(
@@ -64,8 +65,8 @@ test('over a wire that loses 10 % of the frames', { skip, timeout: 20_000 }, () 
     assert.ok(net.link.counters().every(({ lost }) => lost > 0), 'frames were lost both ways');
   }));
 
-test('the same request again', { skip, timeout: 20_000 }, () =>
-  withNetwork({}, async (net) => {
+test('the same request again', { skip }, () =>
+  withNetwork({ timeoutMs }, async (net) => {
     await startServer(net);
     const { ask, heard, socket } = userLevelClient(net.host, '198.18.0.1');
     assert.equal(await ask('1 add plums 5'), '1 5');

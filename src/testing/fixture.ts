@@ -190,21 +190,37 @@ function withLine(thrown: unknown, line: string): Error {
   return thrown;
 }
 
+/** Rejects after a time, unless told before that it is of no use any more. */
+async function overdue(timeoutMs: number, signal: AbortSignal): Promise<never> {
+  await sleep(timeoutMs, undefined, { signal });
+  throw new RingcubeError('ERR_SYSTEM', `the test took longer than ${timeoutMs} ms`);
+}
+
 /**
  * Runs `body` in a network of its own, which is gone when this settles. If it throws, its error gets a line more, which tells the
  * seed and where the capture is. Pass `t` where a failed assertion doesn't throw, as in tap: the line then goes to stderr.
+ *
+ * @param options.timeoutMs after which `body` has failed; default: none. To be less than the framework's own, which tells no seed.
  */
 export async function withNetwork<T>(
-  options: TestNetworkOptions,
+  options: TestNetworkOptions & { timeoutMs?: number },
   body: (net: TestNetwork) => T | Promise<T>,
   t?: { passing(): boolean },
 ): Promise<T> {
+  const { timeoutMs } = options;
+  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
+    throw invalid('timeoutMs', timeoutMs, 'more than 0 and less than 2^31 milliseconds');
+  }
   const net = await testNetwork(options);
+  const ended = new AbortController();
   let result: T;
   try {
-    result = await body(net);
+    const going = body(net);
+    result = await (timeoutMs === undefined ? going : Promise.race([going, overdue(timeoutMs, ended.signal)]));
   } catch (error) {
     throw withLine(error, (await net.close({ failed: true }))!);
+  } finally {
+    ended.abort();
   }
   const line = await net.close({ failed: t?.passing() === false });
   if (line !== undefined) process.stderr.write(`${line}\n`);

@@ -115,6 +115,17 @@ t.test('a body that throws: its own error, with a line more; the capture is kept
   t.same(captures().length, 1, 'capture: never');
 });
 
+t.test('a body that does not end', { skip }, async (t) => {
+  const options = { ...ours, seed: 12, capture: 'never' } as const;
+  await t.rejects(withNetwork({ ...options, timeoutMs: 50 }, () => new Promise(() => undefined)), {
+    code: 'ERR_SYSTEM',
+    message: 'the test took longer than 50 ms\nRINGCUBE_SEED=12 repeats the faults of the link',
+  });
+  t.same(namespaces(), []);
+  t.equal(await withNetwork({ ...options, timeoutMs: 60_000 }, () => Promise.resolve('in time')), 'in time');
+  await t.rejects(withNetwork({ ...options, timeoutMs: NaN }, () => undefined), { code: 'ERR_INVALID_ARGUMENT', message: /^timeoutMs: got NaN, / });
+});
+
 t.test('an assertion that does not throw, and capture: always', { skip }, async (t) => {
   const lines: string[] = [];
   const write = t.capture(process.stderr, 'write', (text: string) => {
