@@ -7,8 +7,9 @@ import { forward } from './path/forward.js';
 import { garbage } from './path/garbage.js';
 import { idle } from './path/idle.js';
 import { latency } from './path/latency.js';
+import { udp } from './path/udp.js';
 
 export { type Bench, type BenchContext } from './context.js';
 
 /** In the order in which they run and are reported. */
-export const BENCHES: readonly Bench[] = [forward, copy, latency, idle, garbage, micro];
+export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, idle, garbage, micro];

@@ -2,6 +2,7 @@
 // forwarder this one. A forwarder gives back the payload it got.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/nic/index.js';
 import { ENGINE_CPU, nowNs } from '../context.js';
 import { HEADER_BYTES } from './frames.js';
@@ -34,10 +35,10 @@ export async function dgramForward(frameBytes: number, ms: number): Promise<numb
     cpu: ENGINE_CPU,
   });
   try {
-    await new Promise((resolve) => setTimeout(resolve, ms / 4));
+    await sleep(ms / 4);
     const before = frames;
     const start = nowNs();
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    await sleep(ms);
     return ((frames - before) / (nowNs() - start)) * 1e9;
   } finally {
     load.stop();
@@ -57,6 +58,90 @@ export function cForward(frameBytes: number, batch: number, trains: boolean, ms:
     cpu: ENGINE_CPU,
     segmentation: trains,
   });
+  try {
+    forwarder.run((ms / 4) * 1e6);
+    const [frames, ns] = forwarder.run(ms * 1e6);
+    return ns > 0 ? (frames / ns) * 1e9 : 0;
+  } finally {
+    load.stop();
+  }
+}
+
+/** Datagrams a second that Node's dgram receives from a sender in C that does not wait. */
+export async function dgramOneWay(payloadBytes: number, ms: number): Promise<number> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
+  let received = 0;
+  socket.on('message', () => {
+    received++;
+  });
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const load = new addon.bench.UdpLoad({ toPort: socket.address().port, payloadBytes, batch: 32, window: 0, cpu: ENGINE_CPU });
+  try {
+    await sleep(ms / 4);
+    const before = received;
+    const start = nowNs();
+    await sleep(ms);
+    return ((received - before) / (nowNs() - start)) * 1e9;
+  } finally {
+    load.stop();
+    socket.close();
+  }
+}
+
+/** As dgramOneWay(), received by recvmmsg in C. */
+export function cOneWay(payloadBytes: number, batch: number, ms: number): number {
+  const receiver = new addon.bench.UdpForwarder(payloadBytes, batch, false, false);
+  const load = new addon.bench.UdpLoad({ toPort: receiver.port, payloadBytes, batch, window: 0, cpu: ENGINE_CPU });
+  try {
+    receiver.run((ms / 4) * 1e6);
+    const [frames, ns] = receiver.run(ms * 1e6);
+    return ns > 0 ? (frames / ns) * 1e9 : 0;
+  } finally {
+    load.stop();
+  }
+}
+
+/** Round trips in ns of one datagram at a time between two dgram sockets of this thread. */
+export async function dgramEcho(payloadBytes: number, ms: number): Promise<number[]> {
+  const server = createSocket('udp4');
+  const client = createSocket('udp4');
+  server.on('message', (payload, from) => {
+    server.send(payload, from.port, from.address);
+  });
+  const times: number[] = [];
+  try {
+    server.bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    client.connect(server.address().port, '127.0.0.1');
+    await once(client, 'connect');
+    const data = new Uint8Array(payloadBytes);
+    const end = nowNs() + ms * 1e6;
+    let sent = nowNs();
+    await new Promise<void>((resolve) => {
+      client.on('message', () => {
+        const now = nowNs();
+        times.push(now - sent);
+        if (now >= end) {
+          resolve();
+          return;
+        }
+        sent = now;
+        client.send(data);
+      });
+      client.send(data);
+    });
+    return times;
+  } finally {
+    server.close();
+    client.close();
+  }
+}
+
+/** Echoes a second of one datagram at a time between C sockets of two threads. */
+export function cEcho(payloadBytes: number, ms: number): number {
+  const forwarder = new addon.bench.UdpForwarder(payloadBytes, 1, false, true);
+  const load = new addon.bench.UdpLoad({ toPort: forwarder.port, payloadBytes, batch: 1, window: 1, cpu: ENGINE_CPU });
   try {
     forwarder.run((ms / 4) * 1e6);
     const [frames, ns] = forwarder.run(ms * 1e6);

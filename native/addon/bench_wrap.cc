@@ -151,12 +151,13 @@ class UdpForwarderWrap final : public Wrap<UdpForwarderWrap> {
         {InstanceMethod<&UdpForwarderWrap::run>("run"), InstanceAccessor<&UdpForwarderWrap::port>("port")});
   }
 
-  // new UdpForwarder(maxPayloadBytes, batch, segmentation, answers)
+  // new UdpForwarder(maxPayloadBytes, batch, segmentation, answers, host?)
   explicit UdpForwarderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     std::string error;
+    const uint32_t host = info[4].IsNumber() ? info[4].As<Napi::Number>().Uint32Value() : 0x7f000001;
     forwarder_ =
         UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(),
-                           info[2].ToBoolean(), info[3].ToBoolean(), error);
+                           info[2].ToBoolean(), info[3].ToBoolean(), host, error);
     if (forwarder_ == nullptr) fail(info, error);
   }
 
@@ -203,6 +204,13 @@ Napi::Value pin(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
 }
 
+// threadNs(): CPU time of this thread: what others do on its core is not in it.
+Napi::Value thread_ns(const Napi::CallbackInfo& info) {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return Napi::Number::New(info.Env(), static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec));
+}
+
 Napi::Value nothing(const Napi::CallbackInfo& info) { return info.Env().Undefined(); }
 
 }  // namespace
@@ -214,6 +222,7 @@ void init_bench(Napi::Env env, Napi::Object exports) {
   bench.Set("UdpForwarder", UdpForwarderWrap::define(env));
   bench.Set("eventfdWakeup", Napi::Function::New(env, eventfd_wakeup_into));
   bench.Set("pin", Napi::Function::New(env, pin));
+  bench.Set("threadNs", Napi::Function::New(env, thread_ns));
   bench.Set("nothing", Napi::Function::New(env, nothing));
   exports.Set("bench", bench);
 }

@@ -33,7 +33,7 @@ bool transient(int number) {
 }  // namespace
 
 std::unique_ptr<UdpForwarder> UdpForwarder::open(uint32_t max_payload, uint32_t batch, bool segmentation,
-                                                 bool answers, std::string& error) {
+                                                 bool answers, uint32_t host, std::string& error) {
   const auto within = [&error](const char* name, uint32_t value, uint32_t max) {
     if (value >= 1 && value <= max) return true;
     error = std::string("udp forwarder: ") + name + " is " + std::to_string(value) + ", not 1.." +
@@ -43,7 +43,7 @@ std::unique_ptr<UdpForwarder> UdpForwarder::open(uint32_t max_payload, uint32_t 
   if (!within("max_payload", max_payload, kMaxUdpPayload) || !within("batch", batch, kMaxUdpBatch))
     return nullptr;
 
-  std::unique_ptr<UdpForwarder> self(new UdpForwarder(max_payload, batch, segmentation, answers));
+  std::unique_ptr<UdpForwarder> self(new UdpForwarder(max_payload, batch, segmentation, answers, host));
   self->fd_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (self->fd_ < 0) {
     failed("socket", error);
@@ -67,8 +67,9 @@ std::unique_ptr<UdpForwarder> UdpForwarder::open(uint32_t max_payload, uint32_t 
   return self;
 }
 
-UdpForwarder::UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers)
-    : max_payload_(max_payload), batch_(batch), segmentation_(segmentation), answers_(answers) {
+UdpForwarder::UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers,
+                           uint32_t host)
+    : max_payload_(max_payload), batch_(batch), segmentation_(segmentation), answers_(answers), host_(host) {
   messages_ = segmentation_ ? (batch_ + kMaxUdpSegments - 1) / kMaxUdpSegments : batch_;
   buffer_bytes_ = segmentation_ ? kTrainBytes : max_payload_;
   const size_t stride = (size_t{buffer_bytes_} + kLine - 1) / kLine * kLine;
@@ -93,13 +94,9 @@ UdpForwarder::~UdpForwarder() {
 }
 
 bool UdpForwarder::bind_port(std::string& error) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port_);
+  sockaddr_in address = udp_address(host_, port_);
   socklen_t length = sizeof address;
-  if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0)
-    return failed("bind to 127.0.0.1", error);
+  if (bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0) return failed("bind", error);
   if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
     return failed("getsockname", error);
   port_ = ntohs(address.sin_port);

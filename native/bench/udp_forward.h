@@ -26,12 +26,13 @@ struct UdpForwarded {
 // and takes no others while that one sends; when it is silent for 20 ms anyone may be next.
 class UdpForwarder {
  public:
-  // Binds a port of 127.0.0.1. max_payload: 1..65507 bytes, batch: datagrams per system call, 1..1024.
-  // `segmentation` takes and returns trains of up to 64 datagrams in one piece (UDP_GRO, UDP_SEGMENT), if the
-  // sender sends such ones. Null and one line in `error` when an option is out of range or the system
-  // refuses. Without `answers` it only counts what comes.
+  // Binds a port of `host` (in host order; loopback, or 0 within a namespace of one's own).
+  // max_payload: 1..65507 bytes, batch: datagrams per system call, 1..1024. `segmentation` takes and returns
+  // trains of up to 64 datagrams in one piece (UDP_GRO, UDP_SEGMENT), if the sender sends such ones. Null and
+  // one line in `error` when an option is out of range or the system refuses. Without `answers` it only
+  // counts what comes.
   static std::unique_ptr<UdpForwarder> open(uint32_t max_payload, uint32_t batch, bool segmentation,
-                                            bool answers, std::string& error);
+                                            bool answers, uint32_t host, std::string& error);
   ~UdpForwarder();
   UdpForwarder(const UdpForwarder&) = delete;
   UdpForwarder& operator=(const UdpForwarder&) = delete;
@@ -44,7 +45,7 @@ class UdpForwarder {
   bool run(uint64_t frames, int64_t timeout_ns, UdpForwarded& out, std::string& error);
 
  private:
-  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers);
+  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers, uint32_t host);
   bool bind_port(std::string& error);
   bool connect_to(const sockaddr_in& peer, std::string& error);
   bool disconnect(std::string& error);
@@ -57,6 +58,7 @@ class UdpForwarder {
   const uint32_t batch_;
   const bool segmentation_;
   const bool answers_;
+  const uint32_t host_;
   uint32_t messages_;      // per system call; a message is a train of datagrams with `segmentation`
   uint32_t buffer_bytes_;  // of one message
   int fd_ = -1;

@@ -160,10 +160,12 @@ interface NativeUdpForwarder {
 export interface NativeBench {
   RingForward: new (nic: NativeNic, region: NativeRegion, setup: Record<string, number>) => NativeRingForward;
   UdpLoad: new (options: Record<string, number | boolean>) => NativeUdpLoad;
-  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean) => NativeUdpForwarder;
+  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean, host?: number) => NativeUdpForwarder;
   eventfdWakeup(outNs: Float64Array, pauseNs: number, writerCpu: number, sleeperCpu: number): void;
   /** Pins this thread to a CPU, -1: to all. */
   pin(cpu: number): boolean;
+  /** CPU time of this thread. */
+  threadNs(): number;
   nothing(): void;
 }
 
