@@ -1,6 +1,8 @@
 // The fixture against the kernel it is made for. What the frameworks make of it: frameworks.test.ts.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { NetworkNamespace, type TestNetworkOptions, testNetwork, withNetwork } from '../../src/testing/index.js';
 import { backTo, holdings, plainEnvironment, scratch, until } from '../lifecycle/machine.js';
@@ -171,7 +173,10 @@ t.test('what cannot be made: one line, and nothing is left of it', { skip }, asy
     t.same(namespaces(), []);
   }
   t.equal(captures().length, kept);
-  await backTo(before);
+  // An engine is given back when it is collected.
+  setFlagsFromString('--expose-gc');
+  const collecting = setInterval(runInNewContext('gc') as () => void, 20);
+  await backTo(before).finally(() => clearInterval(collecting));
 });
 
 t.test('without the right to: the line that tests skip by', (t) => {
