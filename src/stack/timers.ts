@@ -24,7 +24,8 @@ export class Timers {
   constructor(private readonly nowUs: () => number) {}
 
   after(delayUs: number, action: () => void): Timer {
-    const timer = new Timer(this.nowUs() + delayUs, action);
+    // Whole nanoseconds, as virtual time has them: a time between two of them could never be stepped to.
+    const timer = new Timer(Math.ceil((this.nowUs() + delayUs) * 1e3) / 1e3, action);
     const { heap } = this;
     let at = heap.push(timer) - 1;
     for (let up = (at - 1) >> 1; at > 0 && heap[up].atUs > timer.atUs; at = up, up = (at - 1) >> 1) heap[at] = heap[up];
