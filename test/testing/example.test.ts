@@ -7,6 +7,7 @@ import { NetworkNamespace } from '../../src/testing/index.js';
 import { plainEnvironment } from '../lifecycle/machine.js';
 import { root } from '../repo/tree.js';
 
+t.setTimeout(120_000);
 const TEST = 'examples/udp-server/server.test.mjs';
 const TIMEOUT_MS = 60_000;
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');

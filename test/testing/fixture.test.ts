@@ -124,7 +124,14 @@ t.test('a body that does not end', { skip }, async (t) => {
     message: 'the test took longer than 50 ms\nRINGCUBE_SEED=12 repeats the faults of the link',
   });
   t.same(namespaces(), []);
-  t.equal(await withNetwork({ ...options, timeoutMs: 60_000 }, () => Promise.resolve('in time')), 'in time');
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  let before = 0;
+  const inTime = await withNetwork({ ...options, timeoutMs: 60_000 }, () => {
+    before = timers();
+    return 'in time';
+  });
+  t.equal(inTime, 'in time');
+  t.ok(timers() <= before, 'its timer is no more');
   await t.rejects(withNetwork({ ...options, timeoutMs: NaN }, () => undefined), { code: 'ERR_INVALID_ARGUMENT', message: /^timeoutMs: got NaN, / });
 });
 

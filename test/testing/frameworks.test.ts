@@ -7,6 +7,7 @@ import { NetworkNamespace } from '../../src/testing/index.js';
 import { plainEnvironment, scratch, until } from '../lifecycle/machine.js';
 import { root } from '../repo/tree.js';
 
+t.setTimeout(120_000);
 const TIMEOUT_MS = 60_000;
 const skip = NetworkNamespace.unavailable() ?? false;
 const FRAMEWORKS: Record<string, readonly string[]> = {
