@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'; // the global one is a getter, called each time
 import { availableParallelism } from 'node:os';
 import { type Figure, type Result, type Target, summarize } from '../src/report/index.js';
 import { addon } from '../src/nic/index.js';

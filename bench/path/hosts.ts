@@ -109,8 +109,8 @@ export function oneWay(payloadBytes: number, copy: boolean, ms: number): number 
       }
     }
     a.interfaces[0].publish();
-    a.stack.poll();
-    b.stack.poll();
+    a.stack.pollCards();
+    b.stack.pollCards();
     return received - before;
   };
   try {
@@ -149,8 +149,8 @@ export function echo(payloadBytes: number, ms: number): number[] {
       flow.send(data);
       a.interfaces[0].publish();
       while (back < wanted && now < last) {
-        b.stack.poll();
-        a.stack.poll();
+        b.stack.pollCards();
+        a.stack.pollCards();
         now = nowNs();
       }
       if (end - before < ms * 1e6) times.push(now - before);
@@ -159,6 +159,31 @@ export function echo(payloadBytes: number, ms: number): number[] {
   } finally {
     hosts.close();
   }
+}
+
+/** A host that answers what a tester sends as fast as it can; returns a turn of it, which returns how many it answered. */
+export function echoServer(): () => number {
+  const engine = new Engine({ cpu: ENGINE_CPU });
+  const host = new Host(engine, { interfaces: [{ addresses: [`${A}/24`], ipv6: false, nic: { mac: '02:00:00:00:00:01' } }] });
+  const tester = new Replay(engine, { frames: [udpFrame(64)] }, { timing: 'fastest', limit: Number.MAX_SAFE_INTEGER });
+  new Link(engine, tester, host.nics[0], { pause: true });
+  let answered = 0;
+  const socket = host.openUdp({
+    port: PORT,
+    onDatagrams: (batch, own) => {
+      for (let i = batch.from; i < batch.to; i++) own.reply(batch, i);
+      answered += batch.to - batch.from;
+    },
+  });
+  // The tester's station, as if it had answered.
+  socket.flow(B, 5000).send(new Uint8Array(1));
+  for (const neighbour of host.interfaces[0].neighbours.list()) host.interfaces[0].neighbours.confirm(neighbour, 0x020000000002);
+  tester.start();
+  return () => {
+    const before = answered;
+    host.stack.pollCards();
+    return answered - before;
+  };
 }
 
 export type Stage = 'driver alone' | 'and classification' | 'whole stack';
@@ -181,7 +206,7 @@ export function receiveCost(stage: Stage, rounds: number): number {
       },
     });
     take = () => {
-      stack.poll();
+      stack.pollCards();
     };
   } else {
     nic = new Nic(engine, { mac: '02:00:00:00:00:01' });

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'; // the global one is a getter, called each time
 import { hrtime } from 'node:process';
 import { RingcubeError, invalid } from './errors.js';
 

@@ -39,8 +39,13 @@ export class Host {
     const { clock } = this;
     this.stack = new Stack({ ...options, nowUs: () => clock.nowUs(), random: new Random(seed) });
     this.nics = interfaces.map(({ nic }, i) => new Nic(engine, { mac: defaultMac(seed, i), regionBytes: 2 ** 23, ...nic }));
-    for (const [i, own] of interfaces.entries()) this.stack.addInterface(this.nics[i], own);
-    for (const { prefix, gateway } of routes) this.stack.addRoute(prefix, gateway);
+    try {
+      for (const [i, own] of interfaces.entries()) this.stack.addInterface(this.nics[i], own);
+      for (const { prefix, gateway } of routes) this.stack.addRoute(prefix, gateway);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
   }
 
   get interfaces(): readonly Interface[] {

@@ -75,8 +75,9 @@ export class Interface {
   readonly counters: InterfaceCounters = { txDropped: 0, rxFrames: 0, rxShort: 0, rxOtherStation: 0, rxUnknownType: 0 };
   /** The card computes transport checksums. */
   readonly offload: boolean;
-  /** Called when an address was added, dropped or proved to be somebody else's. */
   private dirty = false;
+  private scheduled = false;
+  private receiving = false;
   private closed = false;
 
   constructor(
@@ -94,8 +95,13 @@ export class Interface {
       handler: {
         frames: (batch) => {
           this.counters.rxFrames += batch.count;
-          stack.receive(this, batch);
-          this.publish();
+          this.receiving = true;
+          try {
+            stack.receive(this, batch);
+          } finally {
+            this.receiving = false;
+            this.publish();
+          }
         },
       },
     });
@@ -176,14 +182,16 @@ export class Interface {
     this.transmit(handle, ETHERNET_BYTES + payload.length);
   }
 
-  /** Shows the card what was sent, at the end of this turn of the event loop at the latest. */
+  /** Shows the card what was sent: at the end of the batch that is being handled, else of this turn of the event loop. */
   publishSoon(): void {
-    if (this.dirty) return;
     this.dirty = true;
+    if (this.receiving || this.scheduled) return;
+    this.scheduled = true;
     queueMicrotask(this.publishLater);
   }
 
   private readonly publishLater = (): void => {
+    this.scheduled = false;
     if (this.dirty) this.publish();
   };
 

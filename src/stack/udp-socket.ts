@@ -42,7 +42,7 @@ export interface UdpSocketCounters {
   /** No route, no buffer or no room. */
   sendDropped: number;
   errors: number;
-  /** Time that the stack spent on telling what came for this socket, its handler not counted: a share of each batch's. */
+  /** Time that the stack spent on what came for this socket, its handler not counted: frames by what one costs on average. */
   stackUs: number;
 }
 
