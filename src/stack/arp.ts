@@ -3,7 +3,7 @@ import { type Interface, type LocalAddress } from './interface.js';
 import { type Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';
 import { ArpOperation, buildArp, parseArp } from './wire/arp.js';
-import { BROADCAST_MAC, EtherType, type Mac } from './wire/ethernet.js';
+import { BROADCAST_MAC, EtherType, type Mac, isGroupMac } from './wire/ethernet.js';
 
 /** RFC 5227 §1.1. */
 const PROBE_WAIT_US = 1e6;
@@ -34,7 +34,8 @@ export class ArpService {
   input(iface: Interface, bytes: Uint8Array): void {
     this.counters.received++;
     const arp = parseArp(bytes);
-    if (arp === undefined || arp.sender.isMulticast || arp.sender.isBroadcast) return this.count('malformed');
+    // RFC 1812 §3.3.2: a group's address is no station's, or one packet would turn what is for a neighbour into what is for all.
+    if (arp === undefined || arp.sender.isMulticast || arp.sender.isBroadcast || isGroupMac(arp.senderMac)) return this.count('malformed');
     if (arp.senderMac === iface.mac) return; // our own, come back
     const { sender, target, senderMac, operation } = arp;
     const claimed = iface.addresses.find((own) => (own.state !== 'duplicate' && own.address.equals(sender)) || (own.state === 'tentative' && sender.isUnspecified && own.address.equals(target)));

@@ -5,7 +5,7 @@ import { type Stack } from './stack.js';
 import { TokenBucket } from './timers.js';
 import { type Icmp, Icmpv4Type, Icmpv4Unreachable, Icmpv6Type, Icmpv6Unreachable, buildIcmp, isErrorType, parseIcmp } from './wire/icmp.js';
 import { IPV4_BYTES, Protocol } from './wire/ipv4.js';
-import { IPV6_BYTES, walkExtensions } from './wire/ipv6.js';
+import { IPV6_BYTES, findUpper, walkExtensions } from './wire/ipv6.js';
 
 export interface IcmpCounters {
   received: number;
@@ -101,7 +101,7 @@ export class IcmpLayer {
 
   /**
    * Reports an error to the sender of a packet, unless the rules forbid it (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7, RFC 4443 §2.4 e):
-   * not about an error, a group's packet, a later fragment, or a source that is not one host; and never too often.
+   * not about an error, a group's packet, a later fragment (of IPv4's), or a source that is not one host; and never too often.
    */
   error(about: Packet, type: number, code: number, rest: number, always = false): void {
     const { family, source, destination, iface } = about;
@@ -192,8 +192,8 @@ function isErrorAbout({ family, whole }: Packet): boolean {
     const at = (whole[0] & 15) * 4;
     return whole[9] === Protocol.Icmp && isErrorType(false, whole[at] ?? 3);
   }
-  const upper = walkExtensions(whole, whole[6], IPV6_BYTES, whole.length);
-  return upper.kind === 'upper' && upper.protocol === Protocol.Icmpv6 && isErrorType(true, whole[upper.at] ?? 0);
+  const upper = findUpper(whole);
+  return upper?.protocol === Protocol.Icmpv6 && isErrorType(true, whole[upper.at] ?? 0);
 }
 
 /** The sum of ICMPv6's pseudo-header (RFC 4443 §2.3). */

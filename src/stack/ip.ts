@@ -22,7 +22,7 @@ export interface Packet {
   whole: Uint8Array;
   /** It came to a station group: no error may answer it (RFC 1122 §3.2.2). */
   toGroup: boolean;
-  /** A later fragment of a datagram: no error may answer it either. */
+  /** A later fragment of an IPv4 datagram: no error may answer it either. IPv6 wants some about those (RFC 8200 §4.5). */
   laterFragment: boolean;
   /** The card has verified the transport checksum. */
   verified: boolean;
@@ -97,7 +97,8 @@ export class Ip {
     const first = ip.fragmentOffset === 0 ? { protocol: ip.protocol, packet: packet.whole.slice() } : undefined;
     const done = this.reassembly.add(source, destination, ip.id, ip.protocol, ip.fragmentOffset, ip.moreFragments, ip.payload, first);
     if (done === undefined) return;
-    this.deliver(this.rebuilt(packet, done.first.packet.subarray(0, IPV4_BYTES), done.payload, ip.protocol));
+    const head = done.first.packet.subarray(0, (done.first.packet[0] & 15) * 4);
+    this.deliver(this.rebuilt(packet, head, done.payload, ip.protocol));
   }
 
   input6(iface: Interface, whole: Uint8Array, toGroup: boolean, verified: boolean): void {
@@ -119,7 +120,8 @@ export class Ip {
     this.extensions(packet, ip.nextHeader, IPV6_BYTES, 6);
   }
 
-  private extensions(packet: Packet, protocol: number, from: number, previousAt: number): void {
+  /** `rebuilt`: its fragment header was taken out already. */
+  private extensions(packet: Packet, protocol: number, from: number, previousAt: number, rebuilt = false): void {
     const { whole, source, destination } = packet;
     const found = walkExtensions(whole, protocol, from, whole.length, previousAt);
     switch (found.kind) {
@@ -138,12 +140,13 @@ export class Ip {
         return;
       case 'fragment': {
         const { fragment, at, headerAt } = found;
+        // RFC 8200 §4.1: once at most. Thousands, one in the other, would cost a copy of the packet each.
+        if (rebuilt) return this.count('badOptions');
         const payload = whole.subarray(at);
-        packet.laterFragment = fragment.offset > 0;
         // RFC 6946: an atomic fragment is whole, whatever else is under way.
         if (fragment.offset === 0 && !fragment.more) {
           packet.verified = false;
-          return this.extensions(this.rebuilt(packet, whole.subarray(0, headerAt), payload, fragment.nextHeader, found.previousAt), fragment.nextHeader, headerAt, found.previousAt);
+          return this.extensions(this.rebuilt(packet, whole.subarray(0, headerAt), payload, fragment.nextHeader, found.previousAt), fragment.nextHeader, headerAt, found.previousAt, true);
         }
         // RFC 8200 §4.5: all but the last are multiples of 8 bytes, none reaches over 65,535; that is reported.
         if (fragment.more && payload.length % 8 !== 0) {
@@ -157,8 +160,12 @@ export class Ip {
         const first = fragment.offset === 0 ? { protocol: fragment.nextHeader, packet: whole.slice() } : undefined;
         const done = this.reassembly.add(source, destination, fragment.id, NextHeader.Fragment, fragment.offset, fragment.more, payload, first);
         if (done === undefined) return;
-        const head = done.first.packet.subarray(0, headerAt);
-        return this.extensions(this.rebuilt(packet, head, done.payload, done.first.protocol, found.previousAt), done.first.protocol, headerAt, found.previousAt);
+        // The headers ahead are the first fragment's, whatever stood ahead of the others (RFC 8200 §4.5).
+        const { packet: first6, protocol: upper } = done.first;
+        const ahead = walkExtensions(first6, first6[6], IPV6_BYTES, first6.length);
+        if (ahead.kind !== 'fragment') return;
+        const head = first6.subarray(0, ahead.headerAt);
+        return this.extensions(this.rebuilt(packet, head, done.payload, upper, ahead.previousAt), upper, ahead.headerAt, ahead.previousAt, true);
       }
     }
   }

@@ -7,7 +7,7 @@ import { type Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';
 import { type Timer } from './timers.js';
 import { type Icmp, Icmpv6Type, buildIcmp } from './wire/icmp.js';
-import { type Mac, formatMac } from './wire/ethernet.js';
+import { type Mac, formatMac, isGroupMac } from './wire/ethernet.js';
 import { Protocol } from './wire/ipv4.js';
 import {
   AdvertisementFlag,
@@ -139,7 +139,7 @@ export class NdService {
   /** §7.2.3. */
   private inputSolicitation({ iface, source, destination }: Packet, { body }: Icmp): boolean {
     const message = parseNeighbour(body);
-    if (message === undefined || message.target.isMulticast) return false;
+    if (message === undefined || message.target.isMulticast || isGroupMac(message.options.sourceMac ?? 0)) return false;
     const { target, options } = message;
     const probe = source.isUnspecified;
     if (probe && (options.sourceMac !== undefined || !destination.equals(solicitedNode(target)))) return false;
@@ -161,7 +161,8 @@ export class NdService {
   private inputAdvertisement({ iface, destination }: Packet, { rest, body }: Icmp): boolean {
     const message = parseNeighbour(body);
     const solicited = (rest & AdvertisementFlag.Solicited) !== 0;
-    if (message === undefined || message.target.isMulticast || (destination.isMulticast && solicited)) return false;
+    // As for ARP (RFC 1812 §3.3.2): a group's address is no station's.
+    if (message === undefined || message.target.isMulticast || (destination.isMulticast && solicited) || isGroupMac(message.options.targetMac ?? 0)) return false;
     const { target, options } = message;
     const own = iface.addresses.find((a) => a.address.equals(target));
     if (own !== undefined) {
@@ -210,7 +211,7 @@ export class NdService {
   /** §6.3.4. */
   private inputRouterAdvertisement({ iface, source }: Packet, { rest, body }: Icmp): boolean {
     const ra = parseRouterAdvertisement(rest, body);
-    if (ra === undefined || !source.isLinkLocal) return false;
+    if (ra === undefined || !source.isLinkLocal || isGroupMac(ra.options.sourceMac ?? 0)) return false;
     if (!(iface.options.autoconfigure ?? !this.stack.forwarding)) return true;
     this.counters.routerAdvertisements++;
     if (ra.hopLimit > 0) this.hopLimit = ra.hopLimit;
@@ -314,7 +315,7 @@ export class NdService {
 
   private inputRouterSolicitation({ iface, source }: Packet, { body }: Icmp): boolean {
     const options = parseNdOptions(body);
-    if (options === undefined || (source.isUnspecified && options.sourceMac !== undefined)) return false;
+    if (options === undefined || (source.isUnspecified && options.sourceMac !== undefined) || isGroupMac(options.sourceMac ?? 0)) return false;
     if (options.sourceMac !== undefined) iface.neighbours.hear(iface.neighbours.entry(source), options.sourceMac);
     const { advertise } = iface.options;
     // §6.2.6: after a random while, to all.

@@ -129,6 +129,31 @@ export function walkExtensions(packet: Uint8Array, protocol: number, at: number,
   return { kind: 'drop' };
 }
 
+/**
+ * The upper layer behind all extension headers, whatever is wrong with those: of a packet that can't be taken it must still be
+ * known whether it is an ICMP error. Undefined if it is not in this packet, or the chain leads nowhere.
+ */
+export function findUpper(packet: Uint8Array): { protocol: number; at: number } | undefined {
+  let protocol = packet[6];
+  let at = IPV6_BYTES;
+  while (at < packet.length) {
+    switch (protocol) {
+      case NextHeader.HopByHop:
+      case NextHeader.DestinationOptions:
+      case NextHeader.Routing:
+        [protocol, at] = [packet[at], at + 8 * ((packet[at + 1] ?? 0) + 1)];
+        break;
+      case NextHeader.Fragment:
+        if (at + FRAGMENT_BYTES > packet.length || parseFragment(packet.subarray(at, at + FRAGMENT_BYTES)).offset > 0) return undefined;
+        [protocol, at] = [packet[at], at + FRAGMENT_BYTES];
+        break;
+      default:
+        return { protocol, at };
+    }
+  }
+  return undefined;
+}
+
 /** §4.2: what an unknown option asks for is in its type's two highest bits. */
 function checkTlvs(packet: Uint8Array, from: number, end: number): Extensions | undefined {
   for (let i = from; i < end; ) {
