@@ -70,6 +70,8 @@ export class Stack {
   /** Datagrams to ourselves for which there was no room. */
   loopbackDropped = 0;
   private readonly own = new Map<Interface, Int32Array>();
+  /** By the last 16 bits: our addresses and our subnets' broadcast addresses, from which nothing comes (UdpReceive). */
+  private readonly marked = new Uint8Array(65536);
   private readonly receivers = new Map<FrameBatch, Receiver>();
   private batches = 0;
   private usAFrame = 0;
@@ -173,7 +175,6 @@ export class Stack {
     const inUse = iface.addresses.filter((a) => a.state === 'preferred');
     const v4 = inUse.find((a) => a.address.family === 4);
     v4?.address.write(bytes, 4 * Own.V4);
-    v4?.prefix.broadcast?.write(bytes, 4 * Own.Broadcast);
     const v6 = inUse.filter((a) => a.address.family === 6);
     (v6.find((a) => !a.address.isLinkLocal) ?? v6[0])?.address.write(bytes, 4 * Own.V6);
     for (let i = 0; i < Own.Words; i++) words[i] = view.getInt32(4 * i, true);
@@ -181,6 +182,16 @@ export class Stack {
     mac.setBigUint64(0, BigInt(iface.mac) << 16n);
     words[Own.MacHigh] = mac.getUint16(0, true);
     words[Own.MacLow] = mac.getInt32(2, true);
+    this.refreshMarked();
+  }
+
+  private refreshMarked(): void {
+    this.marked.fill(0);
+    for (const { address, prefix } of this.interfaces.flatMap((i) => i.addresses)) {
+      for (const one of [address, prefix.broadcast]) {
+        if (one !== undefined) this.marked[((one.w3 & 0xff) << 8) | ((one.w3 >>> 8) & 0xff)] = 1;
+      }
+    }
   }
 
   // --- in ---
@@ -232,7 +243,7 @@ export class Stack {
   }
 
   private makeReceiver(iface: Interface, frames: FrameBatch): Receiver {
-    const udp = new UdpReceive(iface.memory, frames, this.own.get(iface)!, this.udp.ports);
+    const udp = new UdpReceive(iface.memory, frames, this.own.get(iface)!, this.udp.ports, this.marked);
     const receiver = { udp, put: iface.driver.pool.puts(frames.handle) };
     this.receivers.set(frames, receiver);
     return receiver;

@@ -17,7 +17,7 @@ export interface PortTables {
 }
 
 /** Own addresses as they lie in a frame, in words of `Own`'s layout; 0 where there is none. */
-export const Own = { Words: 8, MacHigh: 0, MacLow: 1, V4: 2, Broadcast: 3, V6: 4 } as const;
+export const Own = { Words: 8, MacHigh: 0, MacLow: 1, V4: 2, V6: 4 } as const;
 
 /**
  * The short way for UDP: for each frame of a batch whether it is a plain datagram to an address of ours (no options, no
@@ -29,12 +29,13 @@ export class UdpReceive {
   readonly slots: Int32Array;
   private readonly classify: (n: number) => void;
 
-  constructor(memory: Memory, frames: FrameBatch, own: Int32Array, ports: PortTables) {
+  /** @param marked 1 at the last 16 bits, as they lie in a frame, of each address that no datagram of others may come from */
+  constructor(memory: Memory, frames: FrameBatch, own: Int32Array, ports: PortTables, marked = new Uint8Array(65536)) {
     this.datagrams = new DatagramBatch(frames.capacity, memory, frames.handle);
     this.slots = new Int32Array(frames.capacity);
     const { datagrams, slots } = this;
     this.classify = specialise(classifies)(
-      memory.u8, memory.u16, memory.i32, frames.offset, frames.length, frames.flags, own, ports.v4, ports.v6,
+      memory.u8, memory.u16, memory.i32, frames.offset, frames.length, frames.flags, own, marked, ports.v4, ports.v6,
       slots, datagrams.offset, datagrams.length, datagrams.ip, FrameFlag.ChecksumValid, Slot.Slow,
     );
   }
@@ -49,13 +50,12 @@ export class UdpReceive {
 // at 14, its addresses at 26 and 30; an IPv6 one has them at 22 and 38. Numbers are little-endian reads of big-endian fields.
 const classifies = (
   u8: Uint8Array, u16: Uint16Array, i32: Int32Array, offsets: Int32Array, lengths: Int32Array, flags: Uint8Array,
-  own: Int32Array, ports4: Uint16Array, ports6: Uint16Array,
+  own: Int32Array, marked: Uint8Array, ports4: Uint16Array, ports6: Uint16Array,
   slots: Int32Array, payloads: Int32Array, payloadLengths: Int32Array, ips: Int32Array, checksumValid: number, slow: number,
 ) => (n: number): void => {
   const macHigh = own[0];
   const macLow = own[1];
   const v4 = own[2];
-  const broadcast = own[3];
   for (let i = 0; i < n; i++) {
     slots[i] = slow;
     const at = offsets[i];
@@ -72,7 +72,7 @@ const classifies = (
       if (total < 28 || total > bytes - 14) continue;
       const source = i32[(at + 26) >> 2];
       const first = source & 0xff;
-      if (v4 === 0 || i32[(at + 30) >> 2] !== v4 || source === v4 || source === broadcast || first === 0 || first === 127 || first >= 224) continue;
+      if (v4 === 0 || i32[(at + 30) >> 2] !== v4 || marked[source >>> 16] !== 0 || first === 0 || first === 127 || first >= 224) continue;
       let sum = u16[half + 7] + big + u16[half + 9] + u16[half + 10] + u16[half + 11] + u16[half + 12];
       sum += u16[half + 13] + u16[half + 14] + u16[half + 15] + u16[half + 16];
       sum = (sum & 0xffff) + (sum >>> 16);
@@ -90,9 +90,9 @@ const classifies = (
       if (total < 8 || total > bytes - 54) continue;
       const word = (at + 38) >> 2;
       if (own[4] === 0 || i32[word] !== own[4] || i32[word + 1] !== own[5] || i32[word + 2] !== own[6] || i32[word + 3] !== own[7]) continue;
-      // A source that is multicast, unspecified, loopback or our own goes the long way: ::, ::1 and IPv4's begin with 0.
+      // A source that is multicast, unspecified, loopback or (perhaps) our own goes the long way: ::, ::1 and IPv4's begin with 0.
       const source = (at + 22) >> 2;
-      if ((i32[source] & 0xff) === 0xff || i32[source] === 0 || (i32[source + 3] === own[7] && i32[source] === own[4])) continue;
+      if ((i32[source] & 0xff) === 0xff || i32[source] === 0 || marked[i32[source + 3] >>> 16] !== 0) continue;
       const bigLength = u16[half + 29];
       const length = ((bigLength & 0xff) << 8) | (bigLength >>> 8);
       if (length < 8 || length > total || (flags[i] & checksumValid) === 0 || u16[half + 30] === 0) continue;
