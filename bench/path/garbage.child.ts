@@ -26,7 +26,7 @@ function move(frames: number): void {
   for (let done = 0; done < frames; ) done += turn();
 }
 
-move(5_000_000); // compiled by now
+move(10_000_000); // compiled by now
 process.memoryUsage(); // its first call allocates
 globalThis.gc!();
 writeSync(1, 'steady\n');
