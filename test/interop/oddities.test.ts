@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { HOST_MAC, ODD_MAC, PYTHON, beside, lacking, until } from './peers.js';
+import { HOST_MAC, ODD_MAC, PYTHON, WRONG, beside, lacking, until } from './peers.js';
 
 const ROOT = new URL('../../../', import.meta.url);
 const SCRIPT = fileURLToPath(new URL('test/interop/oddities.py', ROOT));
@@ -141,6 +141,7 @@ t.test('scapy', { skip: lacking('scapy', 'ping') }, beside({}, async (t, peers) 
     });
   }
   python.stdin!.end();
+  t.ok(peers.recorded(`eth.src == ${ODD_MAC} && (${WRONG})`, 'frame.number').length > 20, 'tshark would have found what is wrong in ours too');
 }));
 
 /** Writes TRAFFIC anew, all of it from ODD_MAC to us, and every second frame damaged by some random bytes behind its first 14, or cut. */

@@ -120,8 +120,8 @@ export class Peers {
   }
 }
 
-// Not a UDP header that an ICMP error quotes: it is as it came, and mostly cut off.
-const WRONG = ['_ws.malformed', ...['ip', 'icmp', 'icmpv6'].map((protocol) => `${protocol}.checksum.status == 0`), '(udp.checksum.status == 0 && !icmp && !icmpv6)'].join(' || ');
+/** What tshark finds wrong with a frame; but not with a UDP header that an ICMP error quotes, which is as it came, and mostly cut off. */
+export const WRONG = ['_ws.malformed', ...['ip', 'icmp', 'icmpv6'].map((protocol) => `${protocol}.checksum.status == 0`), '(udp.checksum.status == 0 && !icmp && !icmpv6)'].join(' || ');
 
 /**
  * A test beside kernels: makes them, runs `body`, holds all recorded frames, but those from ODD_MAC, against tshark (nothing
