@@ -12,7 +12,7 @@ const PORT = 5001;
 /** For V8 to compile the loops of new hosts, and the neighbours to find each other. */
 const WARM_UP_MS = 60;
 
-export interface TwoHosts {
+interface TwoHosts {
   engine: Engine;
   a: Host;
   b: Host;

@@ -6,7 +6,7 @@ import { type Stack } from './stack.js';
 import { ETHERNET_BYTES, type Mac, readMac, writeMac } from './wire/ethernet.js';
 
 /** Of an address of ours (RFC 4862 §2, RFC 5227 §2.1). */
-export type AddressState = 'tentative' | 'preferred' | 'duplicate';
+type AddressState = 'tentative' | 'preferred' | 'duplicate';
 
 export interface LocalAddress {
   readonly address: Address;
