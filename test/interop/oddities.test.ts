@@ -141,8 +141,24 @@ t.test('scapy', { skip: lacking('scapy', 'ping') }, beside({}, async (t, peers) 
     });
   }
   python.stdin!.end();
-  t.ok(peers.recorded(`eth.src == ${ODD_MAC} && (${WRONG})`, 'frame.number').length > 20, 'tshark would have found what is wrong in ours too');
+  t.ok((await peers.recorded(`eth.src == ${ODD_MAC} && (${WRONG})`, 'frame.number')).length > 20, 'tshark would have found what is wrong in ours too');
 }));
+
+t.test('of datagrams whose rest never comes, those that began are reported (RFC 1122 §3.3.2, RFC 8200 §4.5)', { skip: lacking('scapy', 'ping') }, beside(
+  { host: { reassembly: { timeoutUs: 100e3 } } },
+  async (t, peers) => {
+    const { side, host } = peers;
+    for (const address of ['198.18.0.2', 'fd00::2']) await side.run(`ping -n -c 1 -W 5 ${address}`);
+    const fragments = ['IP(src="198.18.0.1", dst="198.18.0.2", id=I, proto=17, flags="MF", frag=F)', 'IPv6(src="fd00::1", dst="fd00::2")/IPv6ExtHdrFragment(nh=17, id=I, m=1, offset=F)'];
+    const frames = fragments.map((one) => `[Ether(src="${ODD_MAC}", dst="${HOST_MAC}")/${one}/bytes(64) for I, F in ((1, 0), (2, 8))]`);
+    await side.python(['from scapy.all import *', `sendp(${frames.join(' + ')}, iface="tap0", verbose=0)`]);
+    await until('they are given up', () => host.stack.ip.reassembly.counters.timedOut === 4);
+    t.match(await side.run('ping -n -c 1 -W 5 198.18.0.2'), /1 received/);
+    const reports = await peers.recorded(`eth.src == ${HOST_MAC} && icmp.type == 11`, 'icmp.code', 'ip.id');
+    t.same(reports.map((line) => line.replace(/0x[^,]*,/, '')), ['1\t0x0001'], 'which quotes the first fragment');
+    t.same(await peers.recorded(`eth.src == ${HOST_MAC} && icmpv6.type == 3`, 'icmpv6.code', 'ipv6.fraghdr.ident'), ['1\t0x00000001']);
+  },
+));
 
 /** Writes TRAFFIC anew, all of it from ODD_MAC to us, and every second frame damaged by some random bytes behind its first 14, or cut. */
 const REWRITE = [
@@ -187,12 +203,12 @@ t.test('tcpreplay: recorded traffic, as it was and damaged', { skip: lacking('tc
     for (const seed of [1, 2, 3, 4, 5]) await replayed(seed);
     const after = peers.counters();
     for (const name of ['ip.truncated', 'ip.badHeader', 'ip.badChecksum', 'udp.badChecksum', 'icmp.malformed']) t.ok(after[name] > before[name], name);
-    const answered = new Set(peers.recorded(`eth.src == ${HOST_MAC} && (ip || ipv6)`, 'ip.dst', 'ipv6.dst').map((line) => line.trim().split(',')[0]));
+    const answered = new Set((await peers.recorded(`eth.src == ${HOST_MAC} && (ip || ipv6)`, 'ip.dst', 'ipv6.dst')).map((line) => line.trim().split(',')[0]));
     t.ok(answered.size > 3, [...answered].join(' '));
     t.same([...answered].filter((to) => !/^(198\.18\.0\.|fd00::|fd00:18::|fe80::|ff02::)/.test(to)), [], 'nothing goes to where no route leads');
-    const errors = peers.recorded(`eth.src == ${HOST_MAC} && eth.dst.ig == 1 && (icmp || icmpv6.type < 128)`, 'frame.number');
+    const errors = await peers.recorded(`eth.src == ${HOST_MAC} && eth.dst.ig == 1 && (icmp || icmpv6.type < 128)`, 'frame.number');
     t.same(errors, [], 'no error to a group');
-    const kinds = peers.recorded(`eth.src == ${HOST_MAC} && icmp`, 'icmp.type', 'icmp.code').map((line) => line.split('\t').map((all) => all.split(',')[0]).join('/'));
+    const kinds = (await peers.recorded(`eth.src == ${HOST_MAC} && icmp`, 'icmp.type', 'icmp.code')).map((line) => line.split('\t').map((all) => all.split(',')[0]).join('/'));
     t.same([...new Set(kinds)].sort().filter((kind) => !['0/0', '3/2', '3/3', '3/5', '12/0'].includes(kind)), [], 'echo replies, unreachable protocols and ports, bad options');
   },
 ));

@@ -1,9 +1,10 @@
 // What the tests of this folder share: a host of ours whose neighbours are Linux kernels, one in each network namespace, and
 // a look by tshark at every frame that went by. On side i the kernel is 198.18.i.1 and fd00:i::1 at KERNEL_MAC, and we are
 // 198.18.i.2 and fd00:i::2 at HOST_MAC, on an interface that the kernel calls tap0. Both ends are made by the test.
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { type Test } from 'tap';
 import { Host, type HostInterfaceOptions, type HostOptions } from '../../src/host/index.js';
 import { Engine, Link, Recorder, Tap, type TapOptions } from '../../src/nic/index.js';
@@ -22,7 +23,7 @@ export const PYTHON = '/usr/bin/python3';
 
 /** The Debian package that brings a command, where it is called otherwise. */
 const PACKAGES: Record<string, string> = {
-  ip: 'iproute2', ping: 'iputils-ping', arping: 'iputils-arping', mtr: 'mtr-tiny', nping: 'nmap', ndisc6: 'ndisc6', rdisc6: 'ndisc6',
+  ip: 'iproute2', nstat: 'iproute2', ping: 'iputils-ping', arping: 'iputils-arping', mtr: 'mtr-tiny', nping: 'nmap', ndisc6: 'ndisc6', rdisc6: 'ndisc6',
 };
 
 /** What this machine lacks for a test that runs these commands, or `scapy`, and how to get it; false if nothing. */
@@ -109,13 +110,12 @@ export class Peers {
   }
 
   /** Fields of the frames recorded so far that a display filter of tshark's lets through. Stops recording. */
-  recorded(filter: string, ...fields: string[]): string[] {
+  async recorded(filter: string, ...fields: string[]): Promise<string[]> {
     this.capture.recorder.close();
     const checked = ['ip.check_checksum', 'udp.check_checksum'].flatMap((option) => ['-o', `${option}:TRUE`]);
     // Payloads are bytes, whatever protocol a port that happened to be free is known for.
     const args = ['-n', '-r', this.capture.path, ...checked, '-d', 'udp.port==1-65535,data', '-Y', filter, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])];
-    const { status, stdout, stderr } = spawnSync('tshark', args, { encoding: 'utf8', maxBuffer: 2 ** 26, timeout: 60_000 });
-    if (status !== 0) throw new Error(`tshark: ${stderr}`);
+    const { stdout } = await promisify(execFile)('tshark', args, { maxBuffer: 2 ** 26, timeout: 60_000 });
     return stdout.split('\n').filter((line) => line !== '');
   }
 }
@@ -157,7 +157,7 @@ export function beside(options: PeerOptions, body: (t: Test, peers: Peers) => Pr
       host.start();
       const peers = new Peers(host, sides, { path, recorder });
       await body(t, peers);
-      const seen = peers.recorded(`eth.src != ${ODD_MAC} && (${WRONG})`, 'frame.number', 'eth.src', '_ws.col.Protocol', '_ws.col.Info');
+      const seen = await peers.recorded(`eth.src != ${ODD_MAC} && (${WRONG})`, 'frame.number', 'eth.src', '_ws.col.Protocol', '_ws.col.Info');
       t.same(seen, [], 'tshark finds nothing malformed and no wrong checksum');
     } finally {
       for (const one of open.reverse()) one.close();
