@@ -28,13 +28,15 @@ export class Destination {
   }
 
   /** A router said that its link takes no more; values that no link has are not believed (RFC 8201 §4). */
-  learnMtu(mtu: number, timers: Timers): void {
+  learnMtu(mtu: number, timers: Timers, epoch: { value: number }): void {
     const bounded = Math.max(mtu, MIN_MTU[this.address.family]);
     if (bounded >= this.mtu) return;
     this.mtu = bounded;
+    epoch.value++;
     this.aging?.cancel();
     this.aging = timers.after(PMTU_AGE_US, () => {
       this.mtu = this.iface.mtu;
+      epoch.value++;
     });
   }
 }

@@ -133,7 +133,7 @@ export class IcmpLayer {
     if (kind === 'tooBig') {
       const mtu = v6 ? icmp.rest : icmp.rest & 0xffff;
       // A router of before RFC 1191 says 0: the least that all take is then assumed.
-      this.stack.destinations.find(quoted.destination)?.learnMtu(mtu === 0 ? 576 : mtu, this.stack.timers);
+      this.stack.destinations.find(quoted.destination)?.learnMtu(mtu === 0 ? 576 : mtu, this.stack.timers, this.stack.epoch);
     }
     if (quoted.protocol === Protocol.Udp) this.stack.udp.inputError(quoted, kind);
   }

@@ -57,6 +57,8 @@ export interface InterfaceCounters {
 const HEADER_POOL = 1;
 /** Room for Ethernet, IPv6 and UDP. */
 const HEADER_BYTES = 64;
+/** So that a virtio_net_hdr and the headers of UDP over IPv4 lie in one cache line. */
+const HEADER_HEADROOM = 18;
 
 /**
  * One card of a stack: its addresses, its neighbours, and the way out. Buffers of its pool hold whole frames; those of
@@ -71,6 +73,8 @@ export class Interface {
   readonly neighbours: NeighbourCache;
   readonly pair: QueuePair;
   readonly headers: FramePool;
+  /** @internal */
+  readonly writeHeaders: (at: number, base: number, length: number, v6: boolean) => void;
   readonly addresses: LocalAddress[] = [];
   readonly counters: InterfaceCounters = { txDropped: 0, rxFrames: 0, rxShort: 0, rxOtherStation: 0, rxUnknownType: 0 };
   /** The card computes transport checksums. */
@@ -113,10 +117,11 @@ export class Interface {
     this.memory = device.memory;
     this.mac = readMac(parseMac(this.driver.mac), 0);
     this.pair = this.driver.pairs[0];
-    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, id: HEADER_POOL });
+    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, headroom: HEADER_HEADROOM, id: HEADER_POOL });
+    this.writeHeaders = stack.templates.writer(this.memory);
     this.driver.addPool(this.headers);
     this.offload = this.driver.features.has('Csum');
-    this.neighbours = new NeighbourCache(stack.timers, stack.nowUs, () => stack.random.float(), {
+    this.neighbours = new NeighbourCache(stack.timers, stack.nowUs, () => stack.random.float(), stack.epoch, {
       solicit: (neighbour, unicast) => {
         if (neighbour.address.family === 4) stack.arp.solicit(this, neighbour, unicast);
         else stack.nd.solicit(this, neighbour, unicast);

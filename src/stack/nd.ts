@@ -179,7 +179,7 @@ export class NdService {
       if (solicited) iface.neighbours.confirm(neighbour, targetMac);
       else iface.neighbours.hear(neighbour, targetMac);
     } else if (!override && targetMac !== undefined && targetMac !== neighbour.mac) {
-      if (neighbour.state === 'reachable') neighbour.state = 'stale';
+      if (neighbour.state === 'reachable') iface.neighbours.suspect(neighbour);
     } else if (solicited) {
       iface.neighbours.confirm(neighbour, targetMac ?? neighbour.mac);
     } else if (targetMac !== undefined) {

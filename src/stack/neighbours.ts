@@ -84,6 +84,8 @@ export class NeighbourCache {
     private readonly timers: Timers,
     private readonly nowUs: () => number,
     private readonly random: () => number,
+    /** Moved on whenever what was known of a neighbour may not hold any more. */
+    private readonly epoch: { value: number },
     private readonly actions: NeighbourActions,
     options: Partial<NudOptions> = {},
   ) {
@@ -164,7 +166,7 @@ export class NeighbourCache {
   private fail(n: Neighbour): void {
     n.timer?.cancel();
     n.state = 'failed';
-    n.version++;
+    this.renew(n);
     this.counters.failed++;
     for (let frame = n.pending.shift(); frame !== undefined; frame = n.pending.shift()) {
       frame.fail?.();
@@ -178,9 +180,15 @@ export class NeighbourCache {
     n.state = 'reachable';
     // A uniform factor from 0.5 to 1.5 (§6.3.2), so that hosts do not ask in step.
     this.arm(n, this.options.reachableTimeUs * (0.5 + this.random()), () => {
-      n.state = 'stale';
+      this.suspect(n);
     });
     this.release(n);
+  }
+
+  /** It may not be there any more, or not under that address. */
+  suspect(n: Neighbour): void {
+    n.state = 'stale';
+    this.epoch.value++;
   }
 
   /** Its address was heard, but not that it hears us: it is stale until used (§7.2.3, RFC 826's merge). */
@@ -188,7 +196,7 @@ export class NeighbourCache {
     if (n.usable && n.mac === mac) return;
     n.timer?.cancel();
     this.setMac(n, mac);
-    n.state = 'stale';
+    this.suspect(n);
     if (n.pending.size > 0) {
       this.use(n);
       this.release(n);
@@ -198,7 +206,12 @@ export class NeighbourCache {
   private setMac(n: Neighbour, mac: Mac): void {
     if (n.mac === mac && n.usable) return;
     n.mac = mac;
+    this.renew(n);
+  }
+
+  private renew(n: Neighbour): void {
     n.version++;
+    this.epoch.value++;
   }
 
   private release(n: Neighbour): void {
@@ -221,7 +234,7 @@ export class NeighbourCache {
   private remove(n: Neighbour): void {
     n.timer?.cancel();
     n.state = 'failed';
-    n.version++;
+    this.renew(n);
     for (let frame = n.pending.shift(); frame !== undefined; frame = n.pending.shift()) this.actions.discard(frame);
     this.entries.delete(n.address);
   }

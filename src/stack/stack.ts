@@ -9,6 +9,7 @@ import { Ip, type Packet } from './ip.js';
 import { IpOutput } from './ip-output.js';
 import { NdService } from './nd.js';
 import { RouteTable } from './routes.js';
+import { HeaderTemplates } from './templates.js';
 import { Timers } from './timers.js';
 import { UdpLayer } from './udp.js';
 import { Own, Slot, UdpReceive } from './udp-receive.js';
@@ -57,7 +58,11 @@ export class Stack {
   readonly random: Random;
   readonly forwarding: boolean;
   readonly interfaces: Interface[] = [];
-  readonly routes = new RouteTable();
+  /** Moves on when routes, addresses, neighbours or path MTUs change: what senders keep for speed is looked at again then. */
+  readonly epoch = { value: 0 };
+  readonly routes = new RouteTable(this.epoch);
+  /** @internal */
+  readonly templates = new HeaderTemplates();
   readonly destinations: Destinations;
   readonly arp: ArpService;
   readonly nd: NdService;
@@ -123,7 +128,7 @@ export class Stack {
   removeAddress(iface: Interface, own: LocalAddress): void {
     const at = iface.addresses.indexOf(own);
     if (at >= 0) iface.addresses.splice(at, 1);
-    this.routes.generation++;
+    this.routes.changed();
     this.refreshOwn(iface);
     this.updateGroups(iface);
   }
@@ -131,7 +136,7 @@ export class Stack {
   /** @internal An address may be used from now on. */
   addressReady(iface: Interface, own: LocalAddress): void {
     own.state = 'preferred';
-    this.routes.generation++;
+    this.routes.changed();
     this.refreshOwn(iface);
     this.options.onAddress?.(iface, own);
   }
@@ -139,7 +144,7 @@ export class Stack {
   /** @internal An address is another station's. */
   addressTaken(iface: Interface, own: LocalAddress): void {
     own.state = 'duplicate';
-    this.routes.generation++;
+    this.routes.changed();
     this.refreshOwn(iface);
     this.options.onAddress?.(iface, own);
   }

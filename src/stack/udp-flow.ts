@@ -5,6 +5,7 @@ import { type SendResult } from './ip-output.js';
 import { type Stack } from './stack.js';
 import { type UdpSocket } from './udp-socket.js';
 import { fold, sumBytes, sumPseudo } from './checksum.js';
+import { Template } from './templates.js';
 import { ETHERNET_BYTES, EtherType, writeEthernet } from './wire/ethernet.js';
 import { IPV4_BYTES, Protocol, writeIpv4 } from './wire/ipv4.js';
 import { IPV6_BYTES, writeIpv6 } from './wire/ipv6.js';
@@ -19,7 +20,7 @@ const swap = (value: number): number => ((value & 0xff) << 8) | ((value >>> 8) &
 
 /**
  * From a socket to one address and port. The headers of its frames differ in lengths and checksums only, so they are kept as a
- * template, words as they lie in memory: a send writes those and the few that change.
+ * template (templates.ts): a send writes that and the few words that change.
  */
 export class UdpFlow {
   /** Of Ethernet, IP and UDP. */
@@ -28,12 +29,12 @@ export class UdpFlow {
   private destination: Destination | undefined;
   private iface: Interface | undefined;
   private version = -1;
-  private generation = -1;
-  /** The first two bytes of the frame, then words. */
-  private first = 0;
-  private readonly words: Int32Array;
-  /** Sum of the IPv4 header but for its total length and checksum; of the pseudo-header but for the length. */
-  private ipSum = 0;
+  /** Of the stack's: while it has not changed, the template and `most` hold. */
+  private epoch = -1;
+  /** Of payload in one packet. */
+  private most = 0;
+  /** Of the template; -1: none. */
+  private base = -1;
   private pseudoSum = 0;
 
   constructor(
@@ -44,7 +45,6 @@ export class UdpFlow {
   ) {
     this.v6 = address.family === 6;
     this.headerBytes = ETHERNET_BYTES + (this.v6 ? IPV6_BYTES : IPV4_BYTES) + UDP_BYTES;
-    this.words = new Int32Array((this.headerBytes - 2) / 4);
   }
 
   /** Copies `data` into a frame and sends it. */
@@ -92,7 +92,7 @@ export class UdpFlow {
     }
     if (header === -1) return this.droppedBuffer(handle);
     const at = iface.headers.offsetOf(header);
-    this.writeHeader(at, length);
+    iface.writeHeaders(at, this.base, length, this.v6);
     const { headerBytes } = this;
     const start = iface.offload ? headerBytes - UDP_BYTES : 0;
     if (!iface.offload) this.writeChecksum(at, offset, length);
@@ -109,7 +109,7 @@ export class UdpFlow {
     const { headerBytes } = this;
     const { tx } = iface.pair;
     if (tx.ring.room === 0) tx.reclaim();
-    this.writeHeader(at, length);
+    iface.writeHeaders(at, this.base, length, this.v6);
     if (!iface.offload) this.writeChecksum(at, at + headerBytes, length);
     const start = iface.offload ? headerBytes - UDP_BYTES : 0;
     if (!tx.sendOne(handle, at, headerBytes + length, start, CHECKSUM_OFFSET)) return this.droppedBuffer(handle);
@@ -138,28 +138,6 @@ export class UdpFlow {
 
   // --- headers ---
 
-  /** Ethernet, IP and UDP headers of a frame at `at`; where the card computes checksums, the pseudo-header's sum. */
-  private writeHeader(at: number, length: number): void {
-    const { u16, i32 } = this.iface!.memory;
-    const { words } = this;
-    const half = at >> 1;
-    const word = (at + 2) >> 2;
-    u16[half] = this.first;
-    for (let i = 0; i < words.length; i++) i32[word + i] = words[i];
-    const udpLength = UDP_BYTES + length;
-    if (this.v6) {
-      u16[half + 9] = swap(udpLength);
-      u16[half + 29] = swap(udpLength);
-      u16[half + 30] = swap(fold16(this.pseudoSum + udpLength));
-    } else {
-      const total = IPV4_BYTES + udpLength;
-      u16[half + 8] = swap(total);
-      u16[half + 12] = swap(~fold16(this.ipSum + total) & 0xffff);
-      u16[half + 19] = swap(udpLength);
-      u16[half + 20] = swap(fold16(this.pseudoSum + udpLength));
-    }
-  }
-
   /** For a card that computes none: over the header at `at` and the payload, wherever it lies. */
   private writeChecksum(at: number, payloadAt: number, length: number): void {
     const { u8, u16 } = this.iface!.memory;
@@ -171,35 +149,34 @@ export class UdpFlow {
 
   /** Whether a datagram of that length can go the short way; the template is up to date then. */
   private ready(length: number): boolean {
-    const { destination } = this;
-    if (this.generation !== this.stack.routes.generation || destination === undefined) {
-      if (!this.resolve()) return false;
-    } else if (!destination.neighbour.usable || this.version !== destination.neighbour.version) {
-      if (!destination.neighbour.usable) return false;
-      this.fillTemplate(destination);
-    }
-    const { neighbour, iface, mtu } = this.destination!;
-    if (neighbour.state !== 'reachable') iface.neighbours.use(neighbour);
-    return length + this.headerBytes - ETHERNET_BYTES <= mtu;
+    if (this.epoch !== this.stack.epoch.value && !this.renew()) return false;
+    return length <= this.most;
   }
 
-  private resolve(): boolean {
+  /** Brings all up to date after a change of routes, addresses, neighbours or path MTUs. False: the long way only. */
+  private renew(): boolean {
     const { stack, address } = this;
-    this.destination = undefined;
-    if (address.isLoopback || stack.owns(address)) return false;
-    const destination = stack.destinations.find(address);
-    if (destination === undefined) return false;
-    this.destination = destination;
-    this.generation = stack.routes.generation;
-    if (!destination.neighbour.usable) {
+    if (this.destination?.generation !== stack.routes.generation) {
+      const local = address.isLoopback || stack.owns(address);
+      this.destination = local ? undefined : stack.destinations.find(address);
       this.version = -1;
-      return false;
     }
-    this.fillTemplate(destination);
+    const { destination } = this;
+    if (destination?.neighbour.usable !== true) return false;
+    const { neighbour, iface } = destination;
+    if (this.version !== neighbour.version && !this.fillTemplate(destination)) return false;
+    this.most = destination.mtu - this.headerBytes + ETHERNET_BYTES;
+    // Not known to be there: looked after at every send, until it has answered.
+    if (neighbour.state === 'reachable') this.epoch = stack.epoch.value;
+    else iface.neighbours.use(neighbour);
     return true;
   }
 
-  private fillTemplate(destination: Destination): void {
+  private fillTemplate(destination: Destination): boolean {
+    const { table } = this.stack.templates;
+    if (this.base === -1) this.base = this.stack.templates.take();
+    if (this.base === -1) return false;
+    const { base } = this;
     const { iface, neighbour } = destination;
     const source = this.socket.localAddress ?? destination.source;
     this.iface = iface;
@@ -221,13 +198,23 @@ export class UdpFlow {
       }, 0);
       frame.fill(0, ETHERNET_BYTES + 2, ETHERNET_BYTES + 4);
       frame.fill(0, ETHERNET_BYTES + 10, ETHERNET_BYTES + 12);
-      this.ipSum = sumBytes(frame, ETHERNET_BYTES, IPV4_BYTES);
+      table[base + Template.IpSum] = sumBytes(frame, ETHERNET_BYTES, IPV4_BYTES);
       this.pseudoSum = sumPseudo(frame, ETHERNET_BYTES + 12, 4, Protocol.Udp, 0);
     }
     writeUdp(frame, this.headerBytes - UDP_BYTES, this.socket.port, this.port, 0, 0);
+    table[base + Template.PseudoSum] = this.pseudoSum;
     const view = new DataView(frame.buffer);
-    this.first = view.getUint16(0, true);
-    for (let i = 0; i < this.words.length; i++) this.words[i] = view.getInt32(2 + 4 * i, true);
+    table[base + Template.First] = view.getUint16(0, true);
+    const words = this.v6 ? Template.V6Words : Template.V4Words;
+    for (let i = 0; i < words; i++) table[base + Template.Words + i] = view.getInt32(2 + 4 * i, true);
+    return true;
+  }
+
+  /** @internal Gives the template back. */
+  close(): void {
+    if (this.base !== -1) this.stack.templates.release(this.base);
+    this.base = -1;
+    this.epoch = this.version = -1;
   }
 
   // --- the long way: unresolved neighbours, fragments, our own addresses ---
@@ -262,10 +249,4 @@ export class UdpFlow {
     this.socket.release(handle);
     return result;
   }
-}
-
-/** A sum of a few words in 16 bits, in 32-bit arithmetic: the sums here are of at most 20 words. */
-function fold16(sum: number): number {
-  sum = (sum & 0xffff) + (sum >>> 16);
-  return (sum & 0xffff) + (sum >>> 16);
 }

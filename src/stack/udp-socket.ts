@@ -155,12 +155,18 @@ export class UdpSocket implements AsyncIterable<Datagram> {
     const found = there?.find((flow) => flow.port === port);
     if (found !== undefined) return found;
     if (++this.flowCount > MAX_FLOWS) {
-      this.flows.clear();
+      this.forgetFlows();
       this.flowCount = 1;
     }
     const made = new UdpFlow(this.stack, this, to, port);
     this.flows.set(to, [...(this.flows.get(to) ?? []), made]);
     return made;
+  }
+
+  private forgetFlows(): void {
+    for (const flows of this.flows.values()) for (const flow of flows) flow.close();
+    this.flows.clear();
+    this.recent.fill(undefined);
   }
 
   private parse(text: string): Address {
@@ -229,6 +235,7 @@ export class UdpSocket implements AsyncIterable<Datagram> {
     if (this.closed) return;
     this.closed = true;
     this.layer.unbind(this);
+    this.forgetFlows();
     for (const waiter of this.waiting) waiter(undefined);
     this.waiting = [];
   }
