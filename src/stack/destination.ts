@@ -59,7 +59,7 @@ export class Destinations {
     const { generation } = this.stack.routes;
     if (known !== undefined && known.generation === generation) return known;
     const route = this.stack.routes.find(address);
-    const made = route === undefined ? undefined : this.make(address, route.interface, route.gateway);
+    const made = route !== undefined ? this.make(address, route.interface, route.gateway) : this.onAnyLink(address);
     if (made === undefined) {
       this.cache.delete(address);
       return undefined;
@@ -69,10 +69,22 @@ export class Destinations {
     return made;
   }
 
+  /** Groups and 255.255.255.255 need no route: where none says otherwise they go to the first link that we have an address on. */
+  private onAnyLink(address: Address): Destination | undefined {
+    if (!address.isMulticast && !address.isBroadcast) return undefined;
+    for (const iface of this.stack.interfaces) {
+      const made = this.make(address, iface, undefined);
+      if (made !== undefined) return made;
+    }
+    return undefined;
+  }
+
   private make(address: Address, iface: Interface, gateway: Address | undefined): Destination | undefined {
     const source = iface.sourceFor(address);
     if (source === undefined) return undefined;
-    return new Destination(address, iface, this.neighbour(iface, gateway ?? address), source, this.stack.routes.generation);
+    // RFC 4861 §5.2: a group is always on the link, never behind a gateway.
+    const shared = address.isMulticast || address.isBroadcast;
+    return new Destination(address, iface, this.neighbour(iface, shared ? address : (gateway ?? address)), source, this.stack.routes.generation);
   }
 
   private neighbour(iface: Interface, nextHop: Address): Neighbour {

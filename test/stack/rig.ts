@@ -275,7 +275,7 @@ export class Lab {
     });
     this.links = interfaces.map((_, i) => new Link(this.engine, this.host.nics[i], this.cards[i].nic, link));
     this.advance(settleUs);
-    for (let i = 0; i < interfaces.length; i++) this.take(i);
+    if (settleUs > 0) for (let i = 0; i < interfaces.length; i++) this.take(i);
   }
 
   get stack(): Host['stack'] {
