@@ -4,7 +4,8 @@ import { accessSync, closeSync, constants, openSync, readFileSync, readdirSync }
 import { availableParallelism, release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { humanize } from '../report/index.js';
-import { NetworkNamespace } from '../testing/index.js';
+// Not the entry: that needs the addon, whose absence is to be diagnosed here.
+import { NetworkNamespace } from '../testing/namespace.js';
 
 export interface Check {
   name: string;
