@@ -29,7 +29,7 @@ export interface QuotedDatagram {
   head: Uint8Array;
 }
 
-export type IcmpErrorKind = 'unreachable' | 'portUnreachable' | 'tooBig' | 'timeExceeded' | 'parameterProblem';
+export type IcmpErrorKind = 'unreachable' | 'portUnreachable' | 'tooBig' | 'timeExceeded' | 'parameterProblem' | 'unknown';
 
 /** RFC 1122 §3.2.2: at least 8 bytes behind the header; RFC 1812 §4.3.2.3: as much as fits 576. RFC 4443 §2.4 c: as fits 1280. */
 const QUOTE = { 4: 576 - 20 - 8, 6: 1280 - 40 - 8 } as const;
@@ -157,7 +157,7 @@ function kind4({ type, code }: Icmp): IcmpErrorKind | undefined {
   }
 }
 
-function kind6({ type, code }: Icmp): IcmpErrorKind | undefined {
+function kind6({ type, code }: Icmp): IcmpErrorKind {
   switch (type) {
     case Icmpv6Type.Unreachable:
       return code === Icmpv6Unreachable.Port ? 'portUnreachable' : 'unreachable';
@@ -168,7 +168,7 @@ function kind6({ type, code }: Icmp): IcmpErrorKind | undefined {
     case Icmpv6Type.ParameterProblem:
       return 'parameterProblem';
     default:
-      return undefined;
+      return 'unknown'; // RFC 4443 §2.4 a: passed on to whom it concerns
   }
 }
 

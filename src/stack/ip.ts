@@ -1,6 +1,7 @@
 import { type Address, type Family } from './address.js';
 import { type Interface } from './interface.js';
 import { type FirstFragment, Reassembly, type ReassemblyOptions } from './reassembly.js';
+import { ALL_HOSTS } from './nd.js';
 import { type Stack } from './stack.js';
 import { update } from './checksum.js';
 import { EtherType } from './wire/ethernet.js';
@@ -91,6 +92,8 @@ export class Ip {
     }
     const broadcast = iface.isBroadcast(destination);
     if (!broadcast && !destination.isMulticast && !this.stack.owns(destination, iface)) return this.forward4(packet, ip);
+    // RFC 1122 §3.2.1.3: of groups those that we are in, which is all hosts (§3.3.7).
+    if (destination.isMulticast && !destination.equals(ALL_HOSTS)) return this.count('notOurs');
     // RFC 1122 §3.3.6: what came to all stations must be meant for all.
     if (toGroup && !broadcast && !destination.isMulticast) return this.count('martians');
     if (!ip.moreFragments && ip.fragmentOffset === 0) return this.deliver(packet);

@@ -31,6 +31,8 @@ const ND_HOP_LIMIT = 255;
 /** RFC 4862 §5.5.3 e: an advertisement may not shorten a lifetime below this. */
 const MIN_VALID_S = 7200;
 
+/** RFC 1112 §4. */
+export const ALL_HOSTS = Address.parse('224.0.0.1');
 const ALL_NODES = Address.parse('ff02::1');
 const ALL_ROUTERS = Address.parse('ff02::2');
 const DEFAULT_ROUTE = Prefix.parse('::/0');
@@ -173,7 +175,10 @@ export class NdService {
     if (neighbour === undefined || neighbour.state === 'failed') return true;
     const override = (rest & AdvertisementFlag.Override) !== 0;
     const { targetMac } = options;
-    neighbour.isRouter = rest >>> 31 === 1;
+    const isRouter = rest >>> 31 === 1;
+    // A router that is none any more is no way out.
+    if (neighbour.isRouter && !isRouter) this.stack.routes.remove(DEFAULT_ROUTE, iface, target);
+    neighbour.isRouter = isRouter;
     if (neighbour.state === 'incomplete') {
       if (targetMac === undefined) return true;
       if (solicited) iface.neighbours.confirm(neighbour, targetMac);
@@ -352,7 +357,7 @@ export class NdService {
 
   /** For the card's filter: the station addresses of all groups. */
   groupMacs(iface: Interface): string[] {
-    return [...new Set(this.groups(iface).map((g) => formatMac(groupMac(g))))];
+    return [...new Set([ALL_HOSTS, ...this.groups(iface)].map((g) => formatMac(groupMac(g))))];
   }
 
   private count(cause: keyof NdCounters): void {

@@ -138,11 +138,12 @@ lab('RFC 1122 §3.2.2, RFC 5927 §4: an error reaches the socket that sent what 
   };
   lab.send([
     quoting(3, 3, US4, PEER4), quoting(3, 1, US4, PEER4), quoting(11, 0, US4, PEER4), quoting(12, 0, US4, PEER4),
-    quoting(1, 4, US6, PEER6), quoting(1, 0, US6, PEER6), quoting(3, 0, US6, PEER6), quoting(4, 1, US6, PEER6),
+    quoting(1, 4, US6, PEER6), quoting(1, 0, US6, PEER6), quoting(3, 0, US6, PEER6), quoting(4, 1, US6, PEER6), quoting(77, 0, US6, PEER6),
   ]);
   t.same(errors.splice(0), [
     `portUnreachable ${PEER4} 4000`, `unreachable ${PEER4} 4000`, `timeExceeded ${PEER4} 4000`, `parameterProblem ${PEER4} 4000`,
     `portUnreachable ${PEER6} 4000`, `unreachable ${PEER6} 4000`, `timeExceeded ${PEER6} 4000`, `parameterProblem ${PEER6} 4000`,
+    `unknown ${PEER6} 4000`, // RFC 4443 §2.4 a: passed on, if of a type that nobody knows
   ]);
   lab.send([quoting(3, 3, THIRD4, PEER4), quoting(3, 3, US4, PEER4, 5001), quoting(5, 1, US4, PEER4), icmpFrame(3, 3, 0, bytesOf('4500'))]);
   t.same(errors, [], 'of another host’s, of a port that nobody has, a redirect, half a header');
@@ -416,6 +417,11 @@ lab('RFC 4861 §6.3.4: what a router advertises is taken, and forgotten in its t
   t.equal(routed(lab, '2001:db8::1'), PEERL);
   lab.send(advertisement({ lifetimeS: 0 }));
   t.equal(routed(lab, '2001:db8::1'), undefined, '0: no router any more');
+  lab.send(advertisement({ lifetimeS: 100 }));
+  lab.send(neighbourFrame(NA, PEERL, { source: PEERL, destination: USL, flags: Router + Solicited + Override, options: { targetMac: PEER_MAC } }));
+  t.equal(routed(lab, '2001:db8::1'), PEERL);
+  lab.send(neighbourFrame(NA, PEERL, { source: PEERL, destination: USL, flags: Solicited + Override, options: { targetMac: PEER_MAC } }));
+  t.equal(routed(lab, '2001:db8::1'), undefined, '§7.2.5: who says that it is none is none');
   lab.advance(9000 * SECOND_US);
   t.equal(routed(lab, 'fd77::1234'), undefined, 'the prefix is not on the link for ever');
   lab.send([advertisement({ prefix: 'fe80::', prefixes: [{}] }), advertisement({ prefix: 'fd88::', prefixes: [{ onLink: false, autonomous: false }] })]);
@@ -698,6 +704,8 @@ t.test('RFC 1122 §4.1.3.6: broadcasts and groups reach a socket that is bound t
   lab.host.openUdp({ port: 5000, onDatagrams: (batch) => got.push(batch.destination(batch.from).toString()) });
   lab.send([udpFrame({ destination: '255.255.255.255', to: BROADCAST }), udpFrame({ destination: '198.18.0.255', to: BROADCAST }), udpFrame({ source: PEER6, destination: 'ff02::1', to: 0x333300000001 })]);
   t.same(got, ['255.255.255.255', '198.18.0.255', 'ff02::1']);
+  lab.send([udpFrame({ destination: '224.0.0.1', to: 0x01005e000001 }), udpFrame({ destination: '224.0.0.9', to: 0x01005e000009 }), udpFrame({ source: PEER6, destination: 'ff02::9', to: 0x333300000009 })]);
+  t.same(got.slice(3), ['224.0.0.1'], 'RFC 1122 §3.2.1.3, §3.3.7: of groups only those that we are in');
   const socket = lab.host.openUdp();
   lab.take();
   for (const to of ['255.255.255.255', '198.18.0.255', '224.0.0.9', 'ff02::1']) socket.send('x', 4000, to);
