@@ -81,3 +81,22 @@ t.test('ARCHITECTURE.md names the folders of src that exist, and only those', (t
   t.same([...named].sort(), layers().sort());
   t.end();
 });
+
+t.test('docs/rfc-clauses.md names tests that exist, and says of all else why it is not met', (t) => {
+  const cells = [...read('docs/rfc-clauses.md').matchAll(/^\| *\S.*$/gm)].map(([row]) => row.split('|').slice(1, -1).map((cell) => cell.trim()));
+  const rows = cells.filter(([clause]) => clause !== 'clause' && !clause.startsWith('---'));
+  t.ok(rows.length > 80, `${rows.length} clauses`);
+  const names = new Map<string, string>();
+  const wrong = rows.flatMap((row) => {
+    const proof = row.at(-1) ?? '';
+    if (row.length === 4 && /^not met: \S/.test(proof)) return [];
+    const [, file, name] = /^([a-z]+\/[a-z-]+): (.+)$/.exec(proof) ?? [];
+    const path = `test/${file}.test.ts`;
+    if (row.length !== 4 || file === undefined || !existsSync(new URL(path, root))) return [row.join(' | ')];
+    // Of a test: the text of its name, which stands in the line that begins it.
+    if (!names.has(path)) names.set(path, read(path).split('\n').filter((line) => /^\s*(t\.test|lab)\(/.test(line)).join('\n'));
+    return names.get(path)!.includes(name) ? [] : [row.join(' | ')];
+  });
+  t.same(wrong, []);
+  t.end();
+});

@@ -1,6 +1,6 @@
 // The stack's rules one by one, each named by the clause that it comes from. docs/rfc-clauses.md lists them.
 import t, { type Test as Tap } from 'tap';
-import { type Address, type UdpSocket } from '../../src/stack/index.js';
+import { type Address, Prefix, type UdpSocket } from '../../src/stack/index.js';
 import { ArpOperation } from '../../src/stack/wire/arp.js';
 import { EtherType } from '../../src/stack/wire/ethernet.js';
 import { Icmpv6Type } from '../../src/stack/wire/icmp.js';
@@ -621,6 +621,33 @@ lab('RFC 1122 §3.2.1.3, RFC 1812 §2.2.8.1: a host that is no router passes not
   t.equal(lab.stack.ip.counters.notOurs, 2);
 });
 
+lab('RFC 1812 §5.2.4.3: the longest prefix wins, then the lower metric', { ...ROUTER, routes: [{ prefix: '0.0.0.0/0', gateway: PEER4 }, { prefix: '203.0.113.0/24', gateway: FAR4 }] }, (t, lab) => {
+  const { routes } = lab.stack;
+  const [first, second] = lab.host.interfaces;
+  t.equal(routed(lab, '203.0.113.9'), FAR4);
+  t.equal(routed(lab, '203.0.114.9'), PEER4);
+  lab.stack.addRoute('203.0.113.8/30', PEER4);
+  t.equal(routed(lab, '203.0.113.9'), PEER4);
+  t.equal(routed(lab, '203.0.113.12'), FAR4);
+  const prefix = Prefix.parse('192.0.2.0/24');
+  routes.add({ prefix, interface: first, gateway: ip(PEER4), metric: 20 });
+  routes.add({ prefix, interface: second, gateway: ip(FAR4), metric: 10 });
+  t.equal(routed(lab, '192.0.2.1'), FAR4);
+  routes.remove(prefix, second, ip(FAR4));
+  t.equal(routed(lab, '192.0.2.1'), PEER4);
+  lab.send(transit({ destination: '203.0.113.12' })).advance(10_000);
+  t.match(lab.take(1).map(({ text, to }) => [text, to]).pop(), [`udp ${PEER4} > 203.0.113.12 4000 > 5000 4`, PEER_MAC], 'to the gateway’s station, for the destination');
+  t.throws(() => lab.stack.addRoute('192.0.2.0/24', '203.0.113.1'), { code: 'ERR_INVALID_ARGUMENT' }, 'a gateway that is on no link of ours');
+});
+
+lab('RFC 1122 §3.3.4.2: a host takes what is for any of its addresses, on any interface', { ...ROUTER, forwarding: false }, (t, lab) => {
+  t.same(unreachable(lab.ask(udpFrame({ destination: '198.19.0.1', port: 6000 }))), [`icmp4 3/3 198.19.0.1 > ${PEER4}`]);
+  const got: string[] = [];
+  lab.host.openUdp({ port: 5000, onDatagrams: (batch) => got.push(batch.destination(batch.from).toString()) });
+  lab.send([udpFrame({ destination: '198.19.0.1' }), udpFrame({ source: PEER6, destination: 'fd01::1' })]);
+  t.same(got, ['198.19.0.1', 'fd01::1']);
+});
+
 lab('RFC 1122 §3.2.1.8, RFC 7126 §4.3: source routes are refused, broken options reported', {}, (t, lab) => {
   const options = (hex: string): Uint8Array => ethernet(EtherType.Ipv4, ip4(1, bytesOf('0800f7fd00010001'), { options: bytesOf(hex) }));
   t.same(lab.ask(options('01010100')), [`arp request ${US4} > ${PEER4}`, `icmp4 0/0 ${US4} > ${PEER4}`], 'options that are in order');
@@ -690,6 +717,9 @@ lab('RFC 1122 §4.1.3, RFC 8085 §5: sockets: own addresses, peers, ports, limit
   const there = host.openUdp({ port: 5000, address: US6, onDatagrams: note('there') });
   lab.send([udpFrame(), udpFrame({ source: PEER6, destination: US6 }), udpFrame({ destination: '198.18.0.255', to: BROADCAST })]);
   t.same(got.splice(0), ['here', 'there']);
+  const strangers = ['0.0.0.0', '127.0.0.1', '198.18.0.255', '255.255.255.255', '224.0.0.5', '240.0.0.1', US4].map((source) => udpFrame({ source }));
+  lab.send([...strangers, ...['::1', 'ff02::5', US6, USL].map((source) => udpFrame({ source, destination: US6 }))]);
+  t.same(got, [], 'RFC 1122 §4.1.3.6: not from where no host is');
   here.close();
   there.close();
   t.throws(() => host.openUdp({ family: 4 }).send('x', 1, PEER6), { code: 'ERR_INVALID_ARGUMENT' });
