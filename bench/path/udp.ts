@@ -110,7 +110,7 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
       title: 'UDP, one way',
       paragraph:
         `Datagrams a second from one user-level host to another, both on one JavaScript thread, the engine on the other core. The zero-copy handler reads each payload where the card has put it, and the sender ` +
-        `writes it where the card will read it; the copying one has one copy on each side. Beside them what a kernel socket receives over loopback from a sender in C that never waits. ` +
+        `writes it where the card will read it; the copying one has one copy on each side. Beside them dgram to dgram over loopback, the sender in a worker, and recvmmsg in C from a sender in C that never waits: each side of theirs has a core of its own. ` +
         `At ${SMALL} bytes of payload (a 64-byte frame) zero-copy reaches ${ratioText(at(ZERO), at(DGRAM))} times dgram, ${ratioText(at(ZERO), at(MMSG))} times recvmmsg in C, and ${ratioText(at(ZERO), at(COPY))} times the copying handler.`,
       kind: 'line',
       x: { param: 'payloadBytes', label: 'payload (bytes)', scale: 'log' },
