@@ -566,6 +566,14 @@ lab('RFC 1812 §5.3.1, RFC 4443 §3.3: where hops run out, the sender is told', 
     t.same(unreachable(lab.ask(transit6({ ttl }))), [`icmp6 3/0 ${US6} > ${PEER6}`]);
   }
   t.same(lab.take(1).filter(({ udp }) => udp !== undefined), []);
+  const spent: [string, Uint8Array][] = [
+    ['a later fragment', ethernet(EtherType.Ipv4, ip4(17, patterned(1, 16), { destination: FAR4, fragmentOffset: 8, ttl: 1 }))],
+    ['an error', icmpFrame(3, 3, 0, ip4(17, patterned(1, 8)), { destination: FAR4, hopLimit: 1 })],
+    ['an error of ICMPv6', icmpFrame(1, 4, 0, ip6(17, patterned(1, 8)), { source: PEER6, destination: FAR6, hopLimit: 1 })],
+    ['an error behind an extension header', ethernet(EtherType.Ipv6, ip6(60, bytesOf('3a000104000000000104000000000000'), { destination: FAR6, hopLimit: 1 }))],
+  ];
+  for (const [what, frame] of spent) t.same(unreachable(lab.ask(frame)), [], `RFC 1122 §3.2.2, RFC 4443 §2.4 e: not about ${what}`);
+  t.same(unreachable(lab.ask(icmpFrame(8, 0, 1, EMPTY, { destination: FAR4, hopLimit: 1 }))), [`icmp4 11/0 ${US4} > ${PEER4}`], 'but about an echo');
   t.same(lab.ask(udpFrame({ ttl: 0, port: 6000 })), [`icmp4 3/3 ${US4} > ${PEER4}`], 'RFC 1122 §3.2.1.7: at its destination a datagram may have none left');
 });
 
