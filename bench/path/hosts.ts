@@ -20,7 +20,7 @@ interface TwoHosts {
 }
 
 /** a and b on a wire that makes a sender wait where the other has no buffer, so that nothing is lost. */
-export function twoHosts(mtu: number): TwoHosts {
+function twoHosts(mtu: number): TwoHosts {
   const engine = new Engine({ cpu: ENGINE_CPU });
   const host = (seed: number, address: string): Host =>
     new Host(engine, {

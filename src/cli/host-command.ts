@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { RingcubeError, invalid } from '../base/index.js';
+import { invalid, Prefix, RingcubeError } from '../base/index.js';
 import { Host } from '../host/index.js';
 import { Engine, Link, Recorder, Tap } from '../nic/index.js';
-import { Prefix, type UdpSocket } from '../stack/index.js';
+import { type UdpSocket } from '../stack/index.js';
 
 interface HostCommandOptions {
   tap: string;

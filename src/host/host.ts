@@ -1,6 +1,6 @@
-import { type Clock, Random, RealClock } from '../base/index.js';
+import { type Address, type Clock, Random, RealClock } from '../base/index.js';
 import { type Engine, Nic, type NicOptions, type ServiceMode } from '../nic/index.js';
-import { type Address, type Interface, type InterfaceOptions, Stack, type StackOptions, type UdpSocket, type UdpSocketOptions } from '../stack/index.js';
+import { type Interface, type InterfaceOptions, Stack, type StackOptions, type UdpSocket, type UdpSocketOptions } from '../stack/index.js';
 
 export interface HostOptions extends Pick<StackOptions, 'forwarding' | 'icmpLimit' | 'reassembly' | 'onConflict' | 'onAddress'> {
   /** One for each card; default: one card without addresses but IPv6's link-local one. */

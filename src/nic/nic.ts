@@ -1,4 +1,4 @@
-import { RingcubeError, invalid } from '../base/index.js';
+import { Address, RingcubeError, invalid } from '../base/index.js';
 import { type NativeNic, type NicCounters, addon, native } from './addon.js';
 import { type Device, FEATURE_NAMES, type FeatureName, Features } from './device.js';
 import { type Engine } from './engine.js';
@@ -53,34 +53,14 @@ export function parseMac(text: string): Uint8Array {
   return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
 }
 
-/** 4 bytes of an IPv4 address or 16 of an IPv6 one, in network byte order. @throws ERR_INVALID_ARGUMENT */
-function parseAddress(text: string): Uint8Array {
-  const wrong = (): RingcubeError => invalid('address', text, 'an IPv4 or IPv6 address');
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) {
-    const bytes = text.split('.').map(Number);
-    if (bytes.some((byte) => byte > 255)) throw wrong();
-    return Uint8Array.from(bytes);
-  }
-  const halves = text.split('::');
-  const groups = (half: string | undefined): number[] =>
-    half === undefined || half === '' ? [] : half.split(':').map((g) => (/^[0-9a-f]{1,4}$/i.test(g) ? Number.parseInt(g, 16) : NaN));
-  const head = groups(halves[0]);
-  const tail = groups(halves[1]);
-  const missing = 8 - head.length - tail.length;
-  if (halves.length > 2 || (halves.length === 1 ? missing !== 0 : missing < 1)) throw wrong();
-  const all = [...head, ...new Array<number>(missing).fill(0), ...tail];
-  if (all.some(Number.isNaN)) throw wrong();
-  return Uint8Array.from(all.flatMap((group) => [group >> 8, group & 255]));
-}
-
 function encodeRule(rule: FlowRule): Uint8Array {
   const bytes = new Uint8Array(Flow.size);
   const view = new DataView(bytes.buffer);
-  const destination = parseAddress(rule.destination);
+  const destination = Address.parse(rule.destination);
   if (!['udp', 'tcp'].includes(rule.protocol)) throw invalid('protocol', rule.protocol, 'udp or tcp');
-  bytes[Flow.family] = destination.length === 4 ? 4 : 6;
+  bytes[Flow.family] = destination.family;
   bytes[Flow.protocol] = rule.protocol === 'udp' ? 17 : 6;
-  bytes.set(destination, Flow.destination);
+  destination.write(bytes, Flow.destination);
   const port = (name: string, value: number): number => {
     if (!Number.isInteger(value) || value < 1 || value > 65535) throw invalid(name, value, 'a port from 1 to 65535');
     return value;
@@ -90,9 +70,9 @@ function encodeRule(rule: FlowRule): Uint8Array {
     throw invalid('source', rule.source, 'given together with sourcePort, or neither of them');
   }
   if (rule.source !== undefined && rule.sourcePort !== undefined) {
-    const source = parseAddress(rule.source);
-    if (source.length !== destination.length) throw invalid('source', rule.source, 'of the family of destination');
-    bytes.set(source, Flow.source);
+    const source = Address.parse(rule.source);
+    if (source.family !== destination.family) throw invalid('source', rule.source, 'of the family of destination');
+    source.write(bytes, Flow.source);
     view.setUint16(Flow.source_port, port('sourcePort', rule.sourcePort));
   }
   return bytes;

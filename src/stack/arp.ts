@@ -1,4 +1,4 @@
-import { Address } from './address.js';
+import { Address } from '../base/index.js';
 import { type Interface, type LocalAddress } from './interface.js';
 import { type Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';

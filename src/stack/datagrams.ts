@@ -1,5 +1,5 @@
 import { type Memory } from '../nic/index.js';
-import { Address } from './address.js';
+import { Address } from '../base/index.js';
 
 /**
  * Datagrams as they came in, as parallel arrays: entries [from, to) are one socket's. The bytes lie in `u8`, mostly where the

@@ -1,4 +1,4 @@
-import { type Address, AddressMap } from './address.js';
+import { type Address, AddressMap } from '../base/index.js';
 import { type Interface } from './interface.js';
 import { Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';
@@ -8,7 +8,7 @@ import { type Mac } from './wire/ethernet.js';
 /** RFC 1191 §6.3, RFC 8201 §4: a smaller path MTU is believed for ten minutes. */
 const PMTU_AGE_US = 600e6;
 /** The least that IPv4 (RFC 791 §3.1) and IPv6 (RFC 8200 §5) ask of a link. */
-export const MIN_MTU = { 4: 68, 6: 1280 } as const;
+const MIN_MTU = { 4: 68, 6: 1280 } as const;
 const MAX_DESTINATIONS = 4096;
 
 /** All that sending to one address needs (RFC 4861 §5.1): the route, the neighbour, our address, the path's MTU. */

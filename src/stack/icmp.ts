@@ -1,4 +1,4 @@
-import { Address } from './address.js';
+import { Address } from '../base/index.js';
 import { sumPseudo } from './checksum.js';
 import { type Packet } from './ip.js';
 import { type Stack } from './stack.js';

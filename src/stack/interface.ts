@@ -1,6 +1,5 @@
-import { RingcubeError, invalid } from '../base/index.js';
+import { type Address, invalid, Prefix, RingcubeError } from '../base/index.js';
 import { FramePool, type Memory, NicDriver, type Device, type DriverOptions, type QueuePair, parseMac } from '../nic/index.js';
-import { type Address, Prefix } from './address.js';
 import { type Neighbour, NeighbourCache, type NudOptions, type PendingFrame } from './neighbours.js';
 import { type Stack } from './stack.js';
 import { ETHERNET_BYTES, type Mac, readMac, writeMac } from './wire/ethernet.js';

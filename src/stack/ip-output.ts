@@ -1,4 +1,4 @@
-import { type Address } from './address.js';
+import { type Address } from '../base/index.js';
 import { type Destination } from './destination.js';
 import { type Interface } from './interface.js';
 import { type Packet } from './ip.js';
@@ -24,7 +24,7 @@ export interface OutgoingDatagram {
 
 export type SendResult = 'sent' | 'noRoute' | 'tooBig' | 'dropped';
 
-export const DEFAULT_HOPS = 64;
+const DEFAULT_HOPS = 64;
 
 /** IPv4 and IPv6 on their way out: a route, fragments where the path takes less, a frame for each. */
 export class IpOutput {

@@ -1,4 +1,4 @@
-import { type Address, type Family } from './address.js';
+import { type Address, type Family } from '../base/index.js';
 import { type Interface } from './interface.js';
 import { type FirstFragment, Reassembly, type ReassemblyOptions } from './reassembly.js';
 import { ALL_HOSTS } from './nd.js';

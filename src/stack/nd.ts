@@ -1,4 +1,4 @@
-import { Address, Prefix } from './address.js';
+import { Address, Prefix } from '../base/index.js';
 import { groupMac } from './destination.js';
 import { pseudo } from './icmp.js';
 import { type Advertise, type Interface, type LocalAddress } from './interface.js';
@@ -40,12 +40,12 @@ const LINK_LOCAL = Prefix.parse('fe80::/64');
 const UNSPECIFIED = Address.v6(0, 0, 0, 0);
 
 /** ff02::1:ffXX:XXXX (RFC 4291 §2.7.1). */
-export function solicitedNode(address: Address): Address {
+function solicitedNode(address: Address): Address {
   return Address.v6(0xff020000, 0, 1, 0xff000000 | (address.w3 & 0xffffff));
 }
 
 /** The modified EUI-64 identifier of a station (RFC 4291 appendix A) under a prefix. */
-export function eui64(prefix: Address, mac: Mac): Address {
+function eui64(prefix: Address, mac: Mac): Address {
   const high = Math.floor(mac / 0x1000000);
   const low = mac % 0x1000000;
   return Address.v6(prefix.w0, prefix.w1, ((high ^ 0x020000) << 8) | 0xff, (0xfe << 24) | low);

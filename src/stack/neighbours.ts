@@ -1,5 +1,4 @@
-import { FixedQueue } from '../base/index.js';
-import { type Address, AddressMap } from './address.js';
+import { type Address, AddressMap, FixedQueue } from '../base/index.js';
 import { type Timer, type Timers } from './timers.js';
 import { type Mac } from './wire/ethernet.js';
 
@@ -17,7 +16,7 @@ export interface NudOptions {
   maxEntries: number;
 }
 
-export const NUD_DEFAULTS: NudOptions = {
+const NUD_DEFAULTS: NudOptions = {
   maxMulticastSolicit: 3,
   maxUnicastSolicit: 3,
   retransTimerUs: 1e6,

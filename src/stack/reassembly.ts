@@ -1,4 +1,4 @@
-import { type Address } from './address.js';
+import { type Address } from '../base/index.js';
 import { type Timer, type Timers } from './timers.js';
 
 export interface ReassemblyOptions {

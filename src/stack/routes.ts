@@ -1,4 +1,4 @@
-import { type Address, type Prefix } from './address.js';
+import { type Address, type Prefix } from '../base/index.js';
 import { type Interface } from './interface.js';
 
 /** Where packets to a prefix go: out of an interface, to a gateway or (without one) to the destination itself. */

@@ -1,6 +1,5 @@
-import { type Random, RingcubeError, invalid } from '../base/index.js';
+import { Address, invalid, Prefix, type Random, RingcubeError } from '../base/index.js';
 import { type Device, type FrameBatch, FrameFlag } from '../nic/index.js';
-import { Address, Prefix } from './address.js';
 import { ArpService } from './arp.js';
 import { Destinations } from './destination.js';
 import { IcmpLayer } from './icmp.js';

@@ -1,4 +1,4 @@
-import { type Address } from './address.js';
+import { type Address } from '../base/index.js';
 import { type Destination } from './destination.js';
 import { type Interface } from './interface.js';
 import { type SendResult } from './ip-output.js';

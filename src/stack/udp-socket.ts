@@ -1,5 +1,4 @@
-import { FixedQueue, RingcubeError, invalid } from '../base/index.js';
-import { Address, AddressMap, type Family } from './address.js';
+import { Address, AddressMap, type Family, FixedQueue, invalid, RingcubeError } from '../base/index.js';
 import { type DatagramBatch } from './datagrams.js';
 import { type IcmpErrorKind } from './icmp.js';
 import { type Interface } from './interface.js';

@@ -1,5 +1,4 @@
-import { type Address, type Family } from './address.js';
-import { RingcubeError } from '../base/index.js';
+import { type Address, type Family, RingcubeError } from '../base/index.js';
 import { sumPseudo } from './checksum.js';
 import { DatagramBatch } from './datagrams.js';
 import { type IcmpErrorKind, type QuotedDatagram } from './icmp.js';

@@ -1,6 +1,6 @@
 // Ping, ARP and neighbour discovery against the Linux kernel and its tools.
+import { Address } from '../../src/base/index.js';
 import t from 'tap';
-import { Address } from '../../src/stack/index.js';
 import { HOST_MAC, KERNEL_MAC, beside, lacking, until } from './peers.js';
 
 // They mostly wait, for probes that take seconds by their RFCs.

@@ -2,7 +2,7 @@
 // test's hand, in virtual time.
 import { Host, type HostInterfaceOptions, type HostOptions } from '../../src/host/index.js';
 import { Engine, Link, type LinkOptions, type NicOptions } from '../../src/nic/index.js';
-import { Address } from '../../src/stack/address.js';
+import { Address } from '../../src/base/index.js';
 import { sumPseudo } from '../../src/stack/checksum.js';
 import { pseudo } from '../../src/stack/icmp.js';
 import { type Interface } from '../../src/stack/interface.js';
@@ -16,7 +16,7 @@ import { parseUdp, writeUdp } from '../../src/stack/wire/udp.js';
 import { Host as Card } from '../nic/rig.js';
 
 export const US = '02:00:00:00:00:0a';
-export const PEER = '02:00:00:00:00:0b';
+const PEER = '02:00:00:00:00:0b';
 export const US_MAC = 0x02000000000a;
 export const PEER_MAC = 0x02000000000b;
 export const US4 = '198.18.0.1';
@@ -148,7 +148,7 @@ export interface Seen {
 }
 
 /** A frame as a line: what it is, whose, and for whom. Throws if a checksum is wrong: we never send such. */
-export function see(frame: Uint8Array, atUs: number): Seen {
+function see(frame: Uint8Array, atUs: number): Seen {
   const packet = frame.subarray(14);
   const seen: Seen = { frame, atUs, to: readMac(frame, 0), from: readMac(frame, 6), packet, text: '' };
   const type = (frame[12] << 8) | frame[13];
@@ -216,7 +216,7 @@ export function missing(iface: Interface): number {
 }
 
 /** Moves a stepped engine, hosts and cards to virtual time `untilUs`, event by event. */
-export function advance(engine: Engine, hosts: readonly Host[], cards: readonly Card[], untilUs: number): void {
+function advance(engine: Engine, hosts: readonly Host[], cards: readonly Card[], untilUs: number): void {
   for (let idle = 0; ; ) {
     const now = engine.nowUs();
     engine.step(now);

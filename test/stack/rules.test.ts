@@ -1,6 +1,7 @@
 // The stack's rules one by one, each named by the clause that it comes from. docs/rfc-clauses.md lists them.
+import { type Address, Prefix } from '../../src/base/index.js';
 import t, { type Test as Tap } from 'tap';
-import { type Address, Prefix, type UdpSocket } from '../../src/stack/index.js';
+import { type UdpSocket } from '../../src/stack/index.js';
 import { ArpOperation } from '../../src/stack/wire/arp.js';
 import { EtherType } from '../../src/stack/wire/ethernet.js';
 import { Icmpv6Type } from '../../src/stack/wire/icmp.js';

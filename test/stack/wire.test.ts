@@ -2,7 +2,7 @@
 // that others have computed.
 import fc from 'fast-check';
 import t from 'tap';
-import { Address, AddressMap, Prefix } from '../../src/stack/address.js';
+import { Address, AddressMap, Prefix } from '../../src/base/index.js';
 import { finish, fold, sumBytes, sumPseudo, update } from '../../src/stack/checksum.js';
 import { type Arp, buildArp, parseArp } from '../../src/stack/wire/arp.js';
 import { formatMac, isGroupMac, readMac, writeEthernet, writeMac } from '../../src/stack/wire/ethernet.js';

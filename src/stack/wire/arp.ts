@@ -1,8 +1,8 @@
 // ARP for IPv4 over Ethernet (RFC 826).
-import { Address } from '../address.js';
+import { Address } from '../../base/index.js';
 import { type Mac, readMac, writeMac } from './ethernet.js';
 
-export const ARP_BYTES = 28;
+const ARP_BYTES = 28;
 
 export const ArpOperation = { Request: 1, Reply: 2 } as const;
 

@@ -1,7 +1,7 @@
 // ICMP messages: ICMPv4 (RFC 792) and ICMPv6 (RFC 4443) have one form, {type, code, checksum, rest of header, body}.
 import { finish, fold, sumBytes } from '../checksum.js';
 
-export const ICMP_BYTES = 8;
+const ICMP_BYTES = 8;
 
 export const Icmpv4Type = { EchoReply: 0, Unreachable: 3, Echo: 8, TimeExceeded: 11, ParameterProblem: 12 } as const;
 export const Icmpv4Unreachable = { Net: 0, Host: 1, Protocol: 2, Port: 3, FragmentationNeeded: 4, SourceRouteFailed: 5, AdminProhibited: 13 } as const;

@@ -1,5 +1,5 @@
 // The IPv4 header (RFC 791 §3.1).
-import { Address } from '../address.js';
+import { Address } from '../../base/index.js';
 import { finish, fold, sumBytes } from '../checksum.js';
 
 export const IPV4_BYTES = 20;

@@ -1,5 +1,5 @@
 // The IPv6 header and its extension headers (RFC 8200 §3, §4).
-import { Address } from '../address.js';
+import { Address } from '../../base/index.js';
 import { type HeaderFault } from './ipv4.js';
 
 export const IPV6_BYTES = 40;
@@ -79,7 +79,7 @@ export function writeFragment(bytes: Uint8Array, at: number, f: Fragment): numbe
 }
 
 /** ICMPv6 parameter problem codes (RFC 4443 §3.4). */
-export const ParameterCode = { Header: 0, NextHeader: 1, Option: 2 } as const;
+const ParameterCode = { Header: 0, NextHeader: 1, Option: 2 } as const;
 
 /** What the extension headers of a packet come to. `at` counts from the start of the IPv6 header. */
 export type Extensions =

@@ -1,5 +1,5 @@
 // Neighbour discovery messages (RFC 4861 §4): the bodies of ICMPv6 messages, behind their first 8 bytes.
-import { Address } from '../address.js';
+import { Address } from '../../base/index.js';
 import { type Mac, readMac, writeMac } from './ethernet.js';
 
 const OptionType = { SourceMac: 1, TargetMac: 2, Prefix: 3, Mtu: 5 } as const;

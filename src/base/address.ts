@@ -1,4 +1,4 @@
-import { invalid } from '../base/index.js';
+import { invalid } from './errors.js';
 
 export type Family = 4 | 6;
 
