@@ -7,7 +7,8 @@ import { cForward, dgramForward } from './kernel.js';
 import { VARIANTS, type Variant, driverAlone, forwardFor } from './rig.js';
 
 const NAME = 'forward';
-const SIZES = [64, 256, 512, 1024, 1514, 9000];
+const ALL_SIZES = [64, 256, 512, 1024, 1514, 9000];
+const QUICK_SIZES = [64, 512, 1514, 9000];
 const BATCHES = [1, 8, 32, 256];
 const BATCH = 32;
 const DGRAM = 'Node dgram';
@@ -49,8 +50,9 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
   const { quick, trafficPath } = context;
   const ms = quick ? 60 : 300;
   const rounds = quick ? 5 : 9;
+  const sizes = quick ? QUICK_SIZES : ALL_SIZES;
   const frame = udpFrame(64);
-  const groups: Measurement[][] = SIZES.map((size) => [
+  const groups: Measurement[][] = sizes.map((size) => [
     ...VARIANTS.map((variant) => card(variant, size, BATCH, ms)),
     ...kernel(size, ms),
   ]);
@@ -92,7 +94,7 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
       ? `the card: end to end a frame takes ${cardNs.toFixed(0)} ns, of which the TypeScript driver alone needs ${aloneZero.median.toFixed(0)} ns on its core`
       : `the driver: alone it needs ${aloneZero.median.toFixed(0)} ns of the ${(1e9 / zero.median).toFixed(0)} ns that a frame takes end to end`;
   const large = { frameBytes: 1514, batch: BATCH };
-  const crossover = SIZES.filter((size) => at(ZERO, { frameBytes: size, batch: BATCH }).median > 1.1 * at(COPY, { frameBytes: size, batch: BATCH }).median);
+  const crossover = sizes.filter((size) => at(ZERO, { frameBytes: size, batch: BATCH }).median > 1.1 * at(COPY, { frameBytes: size, batch: BATCH }).median);
 
   const figures: Figure[] = [
     {

@@ -183,12 +183,12 @@ export class UdpSocket implements AsyncIterable<Datagram> {
     const ip = batch.ip[i];
     const udp = batch.offset[i] - 8;
     const end = u8[ip] >>> 4 === 4 ? ip + 16 : ip + 24;
-    const low = (u8[end - 4] << 24) | (u8[end - 3] << 16) | (u8[end - 2] << 8) | u8[end - 1];
+    const low = word(u8, end - 4);
     const key = (u8[udp] << 8) | u8[udp + 1];
     const slot = (Math.imul(low ^ (key << 16) ^ key, 0x9e3779b1) >>> 24) & (FLOW_CACHE - 1);
     const known = this.recent[slot];
     const { recentKeys } = this;
-    if (known !== undefined && recentKeys[2 * slot] === low && recentKeys[2 * slot + 1] === key && sameAddress(known.address, u8, ip)) return known;
+    if (known !== undefined && recentKeys[2 * slot] === low && recentKeys[2 * slot + 1] === key && sameSource(known.address, u8, ip)) return known;
     recentKeys[2 * slot] = low;
     recentKeys[2 * slot + 1] = key;
     return (this.recent[slot] = this.flow(batch.source(i), key));
@@ -240,8 +240,13 @@ export class UdpSocket implements AsyncIterable<Datagram> {
   }
 }
 
-function sameAddress(address: Address, u8: Uint8Array, ip: number): boolean {
-  const word = (at: number): number => (u8[at] << 24) | (u8[at + 1] << 16) | (u8[at + 2] << 8) | u8[at + 3];
-  if (address.family === 4) return u8[ip] >>> 4 === 4 && word(ip + 12) === address.w3;
-  return u8[ip] >>> 4 === 6 && word(ip + 8) === address.w0 && word(ip + 12) === address.w1 && word(ip + 16) === address.w2 && word(ip + 20) === address.w3;
+function word(u8: Uint8Array, at: number): number {
+  return (u8[at] << 24) | (u8[at + 1] << 16) | (u8[at + 2] << 8) | u8[at + 3];
+}
+
+/** Whether the IP packet at `ip` comes from `address`. */
+function sameSource(address: Address, u8: Uint8Array, ip: number): boolean {
+  if (u8[ip] >>> 4 !== address.family) return false;
+  if (address.family === 4) return word(u8, ip + 12) === address.w3;
+  return word(u8, ip + 8) === address.w0 && word(u8, ip + 12) === address.w1 && word(u8, ip + 16) === address.w2 && word(u8, ip + 20) === address.w3;
 }
