@@ -1,5 +1,5 @@
 // udp: the stack's cost, and its sockets against the kernel's.
-import { type Figure, type Target } from '../../src/report/index.js';
+import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
 import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, pick, pinned, ratioTarget, ratioText } from '../context.js';
 import { type Stage, echo, fanOut, oneWay, receiveCost } from './hosts.js';
@@ -36,13 +36,13 @@ function oneWayGroup(payloadBytes: number, ms: number): Measurement[] {
 }
 
 /** One run gives all percentiles: the first to be asked for measures, the others read. */
-function echoGroup(ms: number): Measurement[] {
+function echoGroup(payloadBytes: number, ms: number): Measurement[] {
   const ofTimes = (variant: string, run: () => Promise<number[]>): Measurement[] => {
     let sorted: number[] = [];
     return PERCENTILES.map((percentile, i) => ({
       bench: NAME,
       variant,
-      params: { payloadBytes: SMALL, percentile },
+      params: { payloadBytes, percentile },
       metric: ROUND_TRIP,
       unit: 'ns',
       measure: async () => {
@@ -52,9 +52,9 @@ function echoGroup(ms: number): Measurement[] {
     }));
   };
   return [
-    ...ofTimes('two user-level hosts', () => Promise.resolve(echo(SMALL, ms))),
-    ...ofTimes(DGRAM, () => dgramEcho(SMALL, ms)),
-    { bench: NAME, variant: 'C sockets, loopback', params: { payloadBytes: SMALL, percentile: 'mean' }, metric: ROUND_TRIP, unit: 'ns', measure: () => 1e9 / cEcho(SMALL, ms) },
+    ...ofTimes('two user-level hosts', () => Promise.resolve(echo(payloadBytes, ms))),
+    ...ofTimes(DGRAM, () => dgramEcho(payloadBytes, ms)),
+    { bench: NAME, variant: 'C sockets, loopback', params: { payloadBytes, percentile: 'mean' }, metric: ROUND_TRIP, unit: 'ns', measure: () => 1e9 / cEcho(payloadBytes, ms) },
   ];
 }
 
@@ -81,7 +81,7 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
   const results = await alternate(
     [
       ...(quick ? QUICK_PAYLOADS : PAYLOADS).map((payloadBytes) => oneWayGroup(payloadBytes, ms)),
-      echoGroup(ms),
+      ...(quick ? [SMALL, 1472] : PAYLOADS).map((payloadBytes) => echoGroup(payloadBytes, quick ? ms / 2 : ms)),
       [
         ...STAGES.map((stage): Measurement => ({
           bench: NAME, variant: stage, params: { stage: 'receive, 64-byte frames' }, metric: 'cost', unit: 'ns', measure: () => receiveCost(stage, quick ? 1500 : 6000),
@@ -96,12 +96,17 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
   const tap = await tapEchoes(NAME, context, quick ? 200 : 2000, rounds);
   results.push(...tap.results);
 
+  for (const r of results.filter(({ metric }) => metric === 'throughput')) {
+    const bytes = Number(r.params['payloadBytes']);
+    results.push({ ...r, metric: 'payload', unit: 'B/s', ...summarize(r.runs.map((value) => value * bytes)) });
+  }
+  const rateOf = (variant: string, payloadBytes: number): number => pick(results, variant, { payloadBytes }, 'payload').median;
   const at = (variant: string, payloadBytes = SMALL) => pick(results, variant, { payloadBytes }, 'throughput');
   const [alone, classified, whole] = STAGES.map((stage) => pick(results, stage));
   const stackNs = whole.runs.map((ns, i) => ns - alone.runs[i]).sort((a, b) => a - b);
   const stackMedian = stackNs[stackNs.length >> 1];
   const fan = (variant: string, metric: string) => pick(results, variant, { stage: 'fan-out' }, metric);
-  const trip = (variant: string, percentile: string) => pick(results, variant, { percentile }, ROUND_TRIP);
+  const trip = (variant: string, percentile: string) => pick(results, variant, { payloadBytes: SMALL, percentile }, ROUND_TRIP);
   const us = (ns: number): string => `${(ns / 1e3).toFixed(1)} µs`;
 
   const figures: Figure[] = [
@@ -126,7 +131,25 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
       kind: 'bar',
       x: { param: 'percentile', label: '' },
       y: { metric: ROUND_TRIP, label: 'round trip', unit: 'ns', scale: 'log' },
-      results: results.filter((r) => r.metric === ROUND_TRIP && r.params['path'] === undefined),
+      results: results.filter((r) => r.metric === ROUND_TRIP && r.params['payloadBytes'] === SMALL),
+    },
+    {
+      id: 'udp-echo-size',
+      title: 'UDP echo, by payload',
+      paragraph: 'The median of the same round trips (of C sockets the mean) against the payload. What the card does grows with the payload (DMA, checksums); what the stack does, does not.',
+      kind: 'line',
+      x: { param: 'payloadBytes', label: 'payload (bytes)', scale: 'log' },
+      y: { metric: ROUND_TRIP, label: 'round trip', unit: 'ns', scale: 'log' },
+      results: results.filter((r) => r.metric === ROUND_TRIP && ['p50', 'mean'].includes(String(r.params['percentile']))),
+    },
+    {
+      id: 'udp-one-way-bytes',
+      title: 'UDP, one way, in bytes',
+      paragraph: `The same one-way runs as payload bytes a second: at 1,472 bytes ${(rateOf(ZERO, 1472) / 1e9).toFixed(2)} GB/s with the zero-copy handler and ${(rateOf(COPY, 1472) / 1e9).toFixed(2)} GB/s with the copying one.`,
+      kind: 'line',
+      x: { param: 'payloadBytes', label: 'payload (bytes)', scale: 'log' },
+      y: { metric: 'payload', label: 'payload', unit: 'B/s', scale: 'log' },
+      results: results.filter((r) => r.metric === 'payload'),
     },
     {
       id: 'udp-stack-cost',
