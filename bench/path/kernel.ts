@@ -12,6 +12,26 @@ const SENDER = new URL('./dgram-sender.worker.js', import.meta.url);
 // More than the largest batch of 1,514-byte frames that the default socket buffers hold would be lost, not queued.
 const WINDOW = 128;
 
+/** How much `count` grows a second over `ms`, after a warm-up of a quarter of that. */
+async function counted(count: () => number, ms: number): Promise<number> {
+  await sleep(ms / 4);
+  const before = count();
+  const start = nowNs();
+  await sleep(ms);
+  return ((count() - before) / (nowNs() - start)) * 1e9;
+}
+
+/** Datagrams a second that a server in C serves on this thread over `ms`, after such a warm-up; then its load ends. */
+function served(server: InstanceType<typeof addon.bench.UdpForwarder>, load: InstanceType<typeof addon.bench.UdpLoad>, ms: number): number {
+  try {
+    server.run((ms / 4) * 1e6);
+    const [datagrams, ns] = server.run(ms * 1e6);
+    return ns > 0 ? (datagrams / ns) * 1e9 : 0;
+  } finally {
+    load.stop();
+  }
+}
+
 /** Node's dgram at its best: one peer, so connected (no address look-up for each send). Frames/s. */
 export async function dgramForward(frameBytes: number, ms: number): Promise<number> {
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 });
@@ -37,11 +57,7 @@ export async function dgramForward(frameBytes: number, ms: number): Promise<numb
     cpu: ENGINE_CPU,
   });
   try {
-    await sleep(ms / 4);
-    const before = frames;
-    const start = nowNs();
-    await sleep(ms);
-    return ((frames - before) / (nowNs() - start)) * 1e9;
+    return await counted(() => frames, ms);
   } finally {
     load.stop();
     socket.close();
@@ -60,13 +76,7 @@ export function cForward(frameBytes: number, batch: number, trains: boolean, ms:
     cpu: ENGINE_CPU,
     segmentation: trains,
   });
-  try {
-    forwarder.run((ms / 4) * 1e6);
-    const [frames, ns] = forwarder.run(ms * 1e6);
-    return ns > 0 ? (frames / ns) * 1e9 : 0;
-  } finally {
-    load.stop();
-  }
+  return served(forwarder, load, ms);
 }
 
 /** Datagrams a second from one dgram socket, in a worker with a core of its own, to another in this thread. */
@@ -81,11 +91,7 @@ export async function dgramOneWay(payloadBytes: number, ms: number): Promise<num
   const sender = new Worker(SENDER, { workerData: { port: socket.address().port, payloadBytes } });
   try {
     while (received < 1000) await sleep(10);
-    await sleep(ms / 4);
-    const before = received;
-    const start = nowNs();
-    await sleep(ms);
-    return ((received - before) / (nowNs() - start)) * 1e9;
+    return await counted(() => received, ms);
   } finally {
     await sender.terminate();
     socket.close();
@@ -96,13 +102,7 @@ export async function dgramOneWay(payloadBytes: number, ms: number): Promise<num
 export function cOneWay(payloadBytes: number, batch: number, ms: number): number {
   const receiver = new addon.bench.UdpForwarder(payloadBytes, batch, false, false);
   const load = new addon.bench.UdpLoad({ toPort: receiver.port, payloadBytes, batch, window: 0, cpu: ENGINE_CPU });
-  try {
-    receiver.run((ms / 4) * 1e6);
-    const [frames, ns] = receiver.run(ms * 1e6);
-    return ns > 0 ? (frames / ns) * 1e9 : 0;
-  } finally {
-    load.stop();
-  }
+  return served(receiver, load, ms);
 }
 
 /** Round trips in ns of one datagram at a time between two dgram sockets of this thread. */
@@ -145,11 +145,5 @@ export async function dgramEcho(payloadBytes: number, ms: number): Promise<numbe
 export function cEcho(payloadBytes: number, ms: number): number {
   const forwarder = new addon.bench.UdpForwarder(payloadBytes, 1, false, true);
   const load = new addon.bench.UdpLoad({ toPort: forwarder.port, payloadBytes, batch: 1, window: 1, cpu: ENGINE_CPU });
-  try {
-    forwarder.run((ms / 4) * 1e6);
-    const [frames, ns] = forwarder.run(ms * 1e6);
-    return ns > 0 ? (frames / ns) * 1e9 : 0;
-  } finally {
-    load.stop();
-  }
+  return served(forwarder, load, ms);
 }
