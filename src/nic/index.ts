@@ -23,7 +23,7 @@ export {
 export { Engine, type EngineOptions } from './engine.js';
 export { Link, type LinkEnd, type LinkOptions, type WireOptions } from './link.js';
 export { type DmaMapping, type FlowRule, Nic, type NicOptions, parseMac } from './nic.js';
-export { FramePool, type FramePoolOptions, HEADROOM } from './pool.js';
+export { FramePool, type FramePoolOptions, HEADROOM, poolOf } from './pool.js';
 export { Recorder } from './recorder.js';
 export { Memory, Region } from './region.js';
 export { type FrameList, Replay, type ReplayOptions } from './replay.js';

@@ -40,7 +40,7 @@ export interface InterfaceOptions {
   dadTransmits?: number;
   advertise?: Advertise;
   nud?: Partial<NudOptions>;
-  driver?: Omit<DriverOptions, 'handler' | 'split'>;
+  driver?: Omit<DriverOptions, 'handler' | 'split' | 'poolId'>;
 }
 
 export interface InterfaceCounters {
@@ -53,7 +53,6 @@ export interface InterfaceCounters {
   rxUnknownType: number;
 }
 
-const HEADER_POOL = 1;
 /** Room for Ethernet, IPv6 and UDP. */
 const HEADER_BYTES = 64;
 /** So that a virtio_net_hdr and the headers of UDP over IPv4 lie in one cache line. */
@@ -94,6 +93,8 @@ export class Interface {
     const features = driver.features ?? DRIVER_FEATURES;
     this.driver = new NicDriver(device, {
       ...driver,
+      // Two pools a card, of ids that no other card's have: a handle then says whose it is (Stack.interfaceOf).
+      poolId: 2 * index,
       features,
       handler: {
         frames: (batch) => {
@@ -116,7 +117,7 @@ export class Interface {
     this.memory = device.memory;
     this.mac = readMac(parseMac(this.driver.mac), 0);
     this.pair = this.driver.pairs[0];
-    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, headroom: HEADER_HEADROOM, id: HEADER_POOL });
+    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, headroom: HEADER_HEADROOM, id: 2 * index + 1 });
     this.writeHeaders = stack.templates.writer(this.memory);
     this.driver.addPool(this.headers);
     this.offload = this.driver.features.has('Csum');

@@ -1,5 +1,5 @@
 import { Address, invalid, Prefix, type Random, RingcubeError } from '../base/index.js';
-import { type Device, type FrameBatch, FrameFlag } from '../nic/index.js';
+import { type Device, type FrameBatch, FrameFlag, poolOf } from '../nic/index.js';
 import { ArpService } from './arp.js';
 import { Destinations } from './destination.js';
 import { IcmpLayer } from './icmp.js';
@@ -156,6 +156,11 @@ export class Stack {
   /** @internal The card's filter takes our groups in. */
   updateGroups(iface: Interface): void {
     if (iface.driver.control !== undefined) iface.driver.setMacTable([], this.nd.groupMacs(iface));
+  }
+
+  /** Of whose card a buffer is. */
+  interfaceOf(handle: number): Interface {
+    return this.interfaces[poolOf(handle) >> 1];
   }
 
   /** Whether an address is one of ours: of this interface, or (weak host model, RFC 1122 §3.3.4.2) of any. */

@@ -62,11 +62,16 @@ export class UdpFlow {
   /**
    * Sends `length` bytes that lie at `offset` in the card's memory, in a buffer of its pool, which is the card's from now on,
    * whatever the result. Where the payload lies as far into its frame as this flow's headers are long (that of an answer does),
-   * the headers go ahead of it; else they get a buffer of their own.
+   * the headers go ahead of it; else they get a buffer of their own. What lies in another card's memory is copied.
    */
   sendBuffer(handle: number, offset: number, length: number): SendResult {
-    if (!this.ready(length)) return this.sendBufferLong(handle, offset, length);
-    const { pool } = this.iface!.driver;
+    const owner = this.stack.interfaceOf(handle);
+    if (!this.ready(length) || this.iface !== owner) {
+      const result = this.send(owner.memory.u8.slice(offset, offset + length));
+      owner.driver.pool.put(handle);
+      return result;
+    }
+    const { pool } = this.iface.driver;
     const at = pool.offsetOf(handle);
     if (offset - this.headerBytes === at) return this.transmit(handle, at, length);
     return this.gather(handle, offset, length);
@@ -77,8 +82,9 @@ export class UdpFlow {
    * where it lies. The caller keeps its own use of the buffer, and releases it when it has sent to all.
    */
   sendShared(handle: number, offset: number, length: number): SendResult {
-    if (!this.ready(length)) return this.sendLong(this.socket.u8.subarray(offset, offset + length));
-    this.iface!.driver.pool.retain(handle);
+    const owner = this.stack.interfaceOf(handle);
+    if (!this.ready(length) || this.iface !== owner) return this.send(owner.memory.u8.subarray(offset, offset + length));
+    owner.driver.pool.retain(handle);
     return this.gather(handle, offset, length);
   }
 
@@ -242,11 +248,5 @@ export class UdpFlow {
       },
     });
     return result === 'sent' ? this.count(data.length) : this.dropped() && result;
-  }
-
-  private sendBufferLong(handle: number, offset: number, length: number): SendResult {
-    const result = this.sendLong(this.socket.u8.slice(offset, offset + length));
-    this.socket.release(handle);
-    return result;
   }
 }

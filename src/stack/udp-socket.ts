@@ -211,7 +211,7 @@ export class UdpSocket implements AsyncIterable<Datagram> {
 
   /** Where the payload of an allocated buffer goes: where an IPv4 one lies, so that its headers fit ahead of it. */
   payloadAt(handle: number): number {
-    return this.firstInterface().driver.pool.offsetOf(handle) + 42;
+    return this.stack.interfaceOf(handle).driver.pool.offsetOf(handle) + 42;
   }
 
   /** The card's memory, which offsets of buffers count in. */
@@ -221,7 +221,7 @@ export class UdpSocket implements AsyncIterable<Datagram> {
 
   /** Gives a taken or allocated buffer back. */
   release(handle: number): void {
-    this.firstInterface().driver.pool.put(handle);
+    this.stack.interfaceOf(handle).driver.pool.put(handle);
   }
 
   private firstInterface(): Interface {
