@@ -1,12 +1,12 @@
 import { RingcubeError, invalid } from '../base/index.js';
 import { FrameBatch } from './batch.js';
 import { ControlQueue } from './control-queue.js';
-import { type Device, FEATURE_NAMES, type FeatureName, Features, readConfig, readOffered } from './device.js';
+import { type Device, FEATURE_NAMES, Features, readConfig } from './device.js';
+import { type DriverHandler, type DriverOptions, type ServiceMode } from './driver-options.js';
+import { negotiate } from './handshake.js';
 import {
   Ctrl,
-  DeviceIdNet,
   InterruptPage,
-  MagicValue,
   QueueSizeMax,
   Reg,
   Status,
@@ -16,66 +16,10 @@ import {
 } from './layout.js';
 import { parseMac } from './nic.js';
 import { FramePool, MAX_POOLS, poolOf } from './pool.js';
+import { QueuePair } from './queue-pair.js';
 import { MergeableRxQueue, RxQueue, SplitRxQueue } from './rx-queue.js';
 import { TxQueue } from './tx-queue.js';
 import { Virtqueue } from './virtqueue.js';
-
-/** What the driver calls. Given once, at construction; none may keep the batch. */
-export interface DriverHandler {
-  /** Frames came in on a pair. Each of the batch's buffers is the handler's to send on or put back. */
-  frames?: (batch: FrameBatch, pair: QueuePair) => void;
-  /** A pair whose send() came short has room again. */
-  writable?: (pair: QueuePair) => void;
-  /** The link came or went, the device stopped queues, or it wants a reset (status NEEDS_RESET). */
-  changed?: (event: DeviceEvent) => void;
-}
-
-export interface DeviceEvent {
-  linkUp: boolean;
-  needsReset: boolean;
-  /** Queues that the device has stopped, or on which it broke the protocol; resetPair() brings them back. */
-  stopped: number[];
-}
-
-export interface DriverOptions {
-  /** Pairs to use, 1 to what the device has; default 1. */
-  queuePairs?: number;
-  /** Ring size, a power of two; default 256, or the device's maximum if less. */
-  queueSize?: number;
-  /** Bytes a receive buffer holds behind its header; default: a whole frame, of the MTU. */
-  frameBytes?: number;
-  /** Buffers of the common pool; default: enough for all rings, and one ring's worth to hold besides. */
-  buffers?: number;
-  /** Id of the common pool, where frames of several drivers meet on one transmit queue; default 0. */
-  poolId?: number;
-  /** Features to accept, of those offered; default: all but checksum offload on receive and mergeable buffers. */
-  features?: readonly FeatureName[];
-  /** Takes all frames, whatever their address; default false. */
-  promiscuous?: boolean;
-  /** Splits what pair `pair` receives into `headerBytes` and a payload in a pool of its own. */
-  split?: Readonly<Record<number, { headerBytes: number; payloads: FramePool }>>;
-  /** Posts receive buffers at once (the default), or leaves the first refill() to the caller. */
-  refill?: boolean;
-  handler?: DriverHandler;
-}
-
-/**
- * interrupt: every interrupt is served at once, and the next one asked for. adaptive (as Linux's NAPI): an interrupt
- * masks the pair, which is then polled, `budget` frames a turn of the loop, until it is empty. poll: no interrupts.
- */
-export type ServiceMode = 'interrupt' | 'adaptive' | 'poll';
-
-export class QueuePair {
-  /** Being polled, interrupts off. */
-  polling = false;
-
-  constructor(
-    readonly index: number,
-    readonly rx: RxQueue,
-    readonly tx: TxQueue,
-    readonly batch: FrameBatch,
-  ) {}
-}
 
 const DEFAULT_FEATURES = FEATURE_NAMES.filter((name) => !['GuestCsum', 'CtrlGuestOffloads', 'MrgRxbuf'].includes(name));
 
@@ -85,6 +29,8 @@ export class NicDriver {
   readonly features: Features;
   readonly mtu: number;
   readonly pairs: readonly QueuePair[];
+  /** Those that have buffers. */
+  private readonly served: QueuePair[] = [];
   /** The common pool: what RxQueues post, and room for own frames. */
   readonly pool: FramePool;
   readonly control: ControlQueue | undefined;
@@ -108,27 +54,8 @@ export class NicDriver {
       if (!FEATURE_NAMES.includes(name)) throw invalid('features', name, `one of ${FEATURE_NAMES.join(', ')}`);
     }
     const { native, memory } = device;
-    if (native.read(Reg.MagicValue) !== MagicValue || native.read(Reg.DeviceId) !== DeviceIdNet) {
-      throw new RingcubeError('ERR_DEVICE', 'this is not a virtio network device');
-    }
-    // §3.1.1, step by step.
-    native.write(Reg.Status, 0);
-    native.write(Reg.Status, Status.Acknowledge);
-    native.write(Reg.Status, Status.Acknowledge | Status.Driver);
     const queuePairs = options.queuePairs ?? 1;
-    const offered = readOffered(native);
-    const wanted = Features.of(...(options.features ?? DEFAULT_FEATURES), 'Version1');
-    this.features = offered.and(wanted);
-    if (!this.features.has('Version1')) throw new RingcubeError('ERR_DEVICE', 'the device is older than virtio 1.0');
-    for (let i = 0; i < 2; i++) {
-      native.write(Reg.DriverFeaturesSel, i);
-      native.write(Reg.DriverFeatures, this.features.words[i]);
-    }
-    native.write(Reg.Status, Status.Acknowledge | Status.Driver | Status.FeaturesOk);
-    if ((native.read(Reg.Status) & Status.FeaturesOk) === 0) {
-      native.write(Reg.Status, Status.Failed);
-      throw new RingcubeError('ERR_DEVICE', `the device refuses the features ${this.features.names().join(', ')}`);
-    }
+    this.features = negotiate(native, Features.of(...(options.features ?? DEFAULT_FEATURES), 'Version1'));
     const config = readConfig(native);
     const most = this.features.has('Mq') ? config.getUint16(VirtioNetConfig.max_virtqueue_pairs, true) : 1;
     if (!Number.isInteger(queuePairs) || queuePairs < 1 || queuePairs > most) {
@@ -155,7 +82,8 @@ export class NicDriver {
       : undefined;
     this.control?.ring.disableInterrupts();
 
-    const { frameBytes = this.mtu + 18, buffers = (2 * queuePairs + 1) * size, poolId = 0, split: splits = {} } = options;
+    const { frameBytes = this.mtu + 18, idleFrom = queuePairs, poolId = 0, split: splits = {} } = options;
+    const { buffers = (2 * Math.min(idleFrom, queuePairs) + 1) * size } = options;
     if (!Number.isInteger(buffers) || buffers < 1 || buffers > 2 ** 24) throw invalid('buffers', buffers, 'from 1 to 2^24');
     this.pool = new FramePool(memory, { count: buffers, frameBytes, id: poolId });
     this.pools = new Array<FramePool | undefined>(MAX_POOLS).fill(undefined);
@@ -185,7 +113,8 @@ export class NicDriver {
     for (const pair of this.pairs) {
       pair.rx.ring.disableInterrupts();
       pair.tx.ring.disableInterrupts();
-      if (options.refill !== false) this.refill(pair);
+      if (pair.index < idleFrom) this.served.push(pair);
+      if (options.refill !== false && pair.index < idleFrom) this.refill(pair);
     }
   }
 
@@ -194,8 +123,28 @@ export class NicDriver {
   /** One look at every pair: takes at most `budget` frames of each to the handler. Returns how many. */
   poll(budget: number = this.budget): number {
     let frames = 0;
-    for (let i = 0; i < this.pairs.length; i++) frames += this.serve(this.pairs[i], budget);
+    for (let i = 0; i < this.served.length; i++) {
+      const pair = this.served[i];
+      if (pair.ready === undefined) frames += this.serve(pair, budget);
+      else if (!pair.waiting && pair.rx.ring.used() > 0) this.defer(pair);
+    }
     return frames;
+  }
+
+  /**
+   * Takes at most `budget` frames of a pair that has a `ready`, which is called anew for what comes after the last one: only if
+   * this returns less than `budget` or `waiting` is false. Else there is more, and the caller comes again.
+   */
+  serveDeferred(pair: QueuePair, budget: number): number {
+    const frames = this.serve(pair, budget);
+    pair.waiting = frames === budget || this.awake(pair);
+    return frames;
+  }
+
+  private defer(pair: QueuePair): void {
+    pair.rx.ring.disableInterrupts();
+    pair.waiting = true;
+    pair.ready!(pair);
   }
 
   /** Shows the device what was put on a pair's transmit queue. What came short of room is told when there is some. */
@@ -207,6 +156,16 @@ export class NicDriver {
   /** Posts empty receive buffers. */
   refill(pair: QueuePair): void {
     if (pair.rx.refill()) this.device.native.kick(2 * pair.index);
+  }
+
+  /** Gives a buffer back to its pool. */
+  put(handle: number): void {
+    this.pools[poolOf(handle)]!.put(handle);
+  }
+
+  /** One more user of a buffer. */
+  retain(handle: number): void {
+    this.pools[poolOf(handle)]!.retain(handle);
   }
 
   /** Makes the buffers of a further pool (with an id of its own) ones that can be sent. */
@@ -226,9 +185,17 @@ export class NicDriver {
     this.mode = mode;
     this.budget = budget;
     this.device.native.watch(this.onInterrupt);
-    for (const pair of this.pairs) {
-      if (mode === 'poll' || this.awake(pair)) this.beginPolling(pair);
-    }
+    for (const pair of this.served) this.resume(pair);
+  }
+
+  private resume(pair: QueuePair): void {
+    if (this.mode === undefined || pair.polling || pair.waiting) return;
+    if ((this.mode === 'poll' && pair.ready === undefined) || this.awake(pair)) this.beginPolling(pair);
+  }
+
+  /** Serves interrupts that the event loop has not come to: for those who run long, between two things they do. */
+  pollInterrupts(): void {
+    if (Atomics.load(this.page, InterruptPage.signalled >> 2) !== 0) this.onInterrupt();
   }
 
   /** Whether the card keeps the process alive; it does by default, once started. */
@@ -253,7 +220,8 @@ export class NicDriver {
   };
 
   private onPair(pair: QueuePair): void {
-    if (pair.polling) return;
+    if (pair.polling || pair.waiting) return;
+    if (pair.ready !== undefined) return this.defer(pair);
     if (this.mode === 'adaptive') pair.rx.ring.disableInterrupts();
     this.turn(pair);
   }
@@ -267,10 +235,15 @@ export class NicDriver {
 
   private readonly pollTurn = (): void => {
     this.polling = false;
-    for (const pair of this.pairs) if (pair.polling && !this.closed) this.turn(pair);
+    for (const pair of this.served) if (pair.polling && !this.closed) this.turn(pair);
   };
 
   private turn(pair: QueuePair): void {
+    if (pair.ready !== undefined) {
+      pair.polling = false;
+      if (!pair.waiting) this.defer(pair);
+      return;
+    }
     pair.polling = true;
     let again = true; // also where a handler throws
     try {
@@ -319,7 +292,7 @@ export class NicDriver {
 
   private discard(batch: FrameBatch): void {
     for (let i = 0; i < batch.count; i++) {
-      for (const handle of [batch.handle[i], batch.payloadHandle[i]]) if (handle !== -1) this.pools[poolOf(handle)]!.put(handle);
+      for (const handle of [batch.handle[i], batch.payloadHandle[i]]) if (handle !== -1) this.put(handle);
     }
   }
 
@@ -358,19 +331,45 @@ export class NicDriver {
 
   /** Resets both queues of a pair (VIRTIO_F_RING_RESET, §2.6.1); what they held goes back to the pools. */
   resetPair(pair: QueuePair): void {
-    if (!this.features.has('RingReset')) throw new RingcubeError('ERR_UNSUPPORTED', 'the device can not reset single queues');
     const { stalled } = pair.tx;
-    for (const [index, queue] of [[2 * pair.index, pair.rx], [2 * pair.index + 1, pair.tx]] as const) {
-      this.device.native.write(Reg.QueueSel, index);
-      this.device.native.write(Reg.QueueReset, 1);
-      queue.recover();
-      queue.ring.restart();
-      this.program(index, queue.ring);
-      queue.ring.disableInterrupts();
-    }
+    this.resetQueue(2 * pair.index, pair.rx);
+    this.resetQueue(2 * pair.index + 1, pair.tx);
     this.refill(pair);
-    if (this.mode !== undefined && !pair.polling && (this.mode === 'poll' || this.awake(pair))) this.beginPolling(pair);
+    this.resume(pair);
     if (stalled) this.handler.writable?.(pair);
+  }
+
+  /**
+   * From now on what `pair` receives is split: the first `headerBytes` of a frame go to a buffer of `headers`, the rest to one of
+   * `payloads`. Both pools must be known (addPool). Frames that wait on the queue are dropped.
+   */
+  splitPair(pair: QueuePair, headerBytes: number, headers: FramePool, payloads: FramePool): void {
+    if (this.features.has('MrgRxbuf')) throw new RingcubeError('ERR_UNSUPPORTED', 'a pair with mergeable buffers can not split its frames');
+    this.resetQueue(2 * pair.index, pair.rx);
+    pair.rx = new SplitRxQueue(pair.rx.ring, headers, this.features.has('GuestCsum'), headerBytes, payloads);
+    pair.batch = new FrameBatch(pair.batch.capacity);
+    pair.waiting = false;
+    if (!this.served.includes(pair)) this.served.push(pair);
+    this.refill(pair);
+    this.resume(pair);
+  }
+
+  /** Takes all buffers away from a pair, which is served no more. */
+  idlePair(pair: QueuePair): void {
+    this.resetQueue(2 * pair.index, pair.rx);
+    pair.ready = undefined;
+    pair.waiting = pair.polling = false;
+    if (this.served.includes(pair)) this.served.splice(this.served.indexOf(pair), 1);
+  }
+
+  private resetQueue(index: number, queue: RxQueue | TxQueue): void {
+    if (!this.features.has('RingReset')) throw new RingcubeError('ERR_UNSUPPORTED', 'the device can not reset single queues');
+    this.device.native.write(Reg.QueueSel, index);
+    this.device.native.write(Reg.QueueReset, 1);
+    queue.recover();
+    queue.ring.restart();
+    this.program(index, queue.ring);
+    queue.ring.disableInterrupts();
   }
 
   /** The card's address, as 02:00:00:00:00:01. */

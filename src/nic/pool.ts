@@ -24,6 +24,8 @@ export interface FramePoolOptions {
   headroom?: number;
   /** Distinguishes the pools of one driver; default 0. */
   id?: number;
+  /** Where it lies, in a part of memory that was reserved before, `count` strides long; default: reserves it. */
+  at?: number;
 }
 
 /**
@@ -53,11 +55,8 @@ export class FramePool {
       throw invalid('headroom', headroom, `0 for payloads, else at least ${VirtioNetHdr.size} bytes and 2 more than a multiple of 8`);
     }
     if (!Number.isInteger(id) || id < 0 || id >= MAX_POOLS) throw invalid('id', id, `from 0 to ${MAX_POOLS - 1}`);
-    const lines = Math.ceil((headroom + frameBytes) / 64);
-    // An odd number of cache lines: at a stride of a power of two, all buffers' first lines would fall into the same
-    // few sets of the cache.
-    this.strideBytes = (lines | 1) * 64;
-    this.base = memory.reserve(this.strideBytes * count);
+    this.strideBytes = FramePool.strideOf(headroom + frameBytes);
+    this.base = options.at ?? memory.reserve(this.strideBytes * count);
     this.id = id;
     this.count = count;
     this.frameBytes = frameBytes;
@@ -65,6 +64,14 @@ export class FramePool {
     this.stack = Int32Array.from({ length: count }, (_, i) => id * (INDEX_MASK + 1) + count - 1 - i);
     this.extra = new Uint32Array(count);
     this.top = count;
+  }
+
+  /**
+   * From one buffer to the next, for buffers of so many bytes. An odd number of cache lines: at a stride of a power of two, all
+   * buffers' first lines would fall into the same few sets of the cache.
+   */
+  static strideOf(bytes: number): number {
+    return (Math.ceil(bytes / 64) | 1) * 64;
   }
 
   /** Buffers that nobody uses. */

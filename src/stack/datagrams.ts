@@ -28,6 +28,8 @@ export class DatagramBatch {
     /** Of the card; undefined for single datagrams from elsewhere. */
     readonly memory: Memory | undefined,
     handle: Int32Array = new Int32Array(capacity).fill(-1),
+    /** The payloads lie apart from their headers, which then have neither options nor extensions. */
+    private readonly split = false,
   ) {
     this.u8 = memory?.u8 ?? new Uint8Array(0);
     this.offset = new Int32Array(capacity);
@@ -52,8 +54,20 @@ export class DatagramBatch {
   }
 
   sourcePort(i: number): number {
-    const udp = this.offset[i] - 8;
+    const udp = this.udpAt(i);
     return (this.u8[udp] << 8) | this.u8[udp + 1];
+  }
+
+  destinationPort(i: number): number {
+    const udp = this.udpAt(i);
+    return (this.u8[udp + 2] << 8) | this.u8[udp + 3];
+  }
+
+  /** Where the UDP header of entry `i` lies in `u8`. */
+  udpAt(i: number): number {
+    if (!this.split) return this.offset[i] - 8;
+    const ip = this.ip[i];
+    return ip + (this.u8[ip] >>> 4 === 4 ? 20 : 40);
   }
 
   /** The buffer is the caller's from now on; -1 if there is none to take. */

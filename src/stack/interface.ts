@@ -93,15 +93,14 @@ export class Interface {
     const features = driver.features ?? DRIVER_FEATURES;
     this.driver = new NicDriver(device, {
       ...driver,
-      // Two pools a card, of ids that no other card's have: a handle then says whose it is (Stack.interfaceOf).
-      poolId: 2 * index,
+      poolId: stack.poolId(this),
       features,
       handler: {
-        frames: (batch) => {
+        frames: (batch, pair) => {
           this.counters.rxFrames += batch.count;
           this.receiving = true;
           try {
-            stack.receive(this, batch);
+            stack.receive(this, batch, pair);
           } finally {
             this.receiving = false;
             this.publish();
@@ -117,7 +116,7 @@ export class Interface {
     this.memory = device.memory;
     this.mac = readMac(parseMac(this.driver.mac), 0);
     this.pair = this.driver.pairs[0];
-    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, headroom: HEADER_HEADROOM, id: 2 * index + 1 });
+    this.headers = new FramePool(this.memory, { count: 2 * this.pair.tx.ring.size, frameBytes: HEADER_BYTES, headroom: HEADER_HEADROOM, id: stack.poolId(this) });
     this.writeHeaders = stack.templates.writer(this.memory);
     this.driver.addPool(this.headers);
     this.offload = this.driver.features.has('Csum');

@@ -1,5 +1,5 @@
 import { Address, invalid, Prefix, type Random, RingcubeError } from '../base/index.js';
-import { type Device, type FrameBatch, FrameFlag, poolOf } from '../nic/index.js';
+import { type Device, type FrameBatch, FrameFlag, MAX_POOLS, poolOf, type QueuePair, SplitRxQueue } from '../nic/index.js';
 import { ArpService } from './arp.js';
 import { Destinations } from './destination.js';
 import { IcmpLayer } from './icmp.js';
@@ -34,7 +34,8 @@ export interface StackOptions {
 /** Receive state of one queue of an interface. */
 interface Receiver {
   udp: UdpReceive;
-  put: (from: number, to: number) => number;
+  /** Gives the buffers back that nobody took, of `n` frames. */
+  putBack: (n: number) => void;
 }
 
 /** Reading a clock makes a number object: time is measured on one batch of so many, and charged for each. */
@@ -76,7 +77,8 @@ export class Stack {
   private readonly own = new Map<Interface, Int32Array>();
   /** By the last 16 bits: our addresses and our subnets' broadcast addresses, from which nothing comes (UdpReceive). */
   private readonly marked = new Uint8Array(65536);
-  private readonly receivers = new Map<FrameBatch, Receiver>();
+  private readonly poolOwners = new Array<Interface | undefined>(MAX_POOLS).fill(undefined);
+  private readonly receivers = new WeakMap<FrameBatch, Receiver>();
   private batches = 0;
   private usAFrame = 0;
   private local: Packet[] = [];
@@ -158,9 +160,17 @@ export class Stack {
     if (iface.driver.control !== undefined) iface.driver.setMacTable([], this.nd.groupMacs(iface));
   }
 
+  /** @internal An id for a pool of a card's: unlike any other of this stack, so that a handle says whose it is. */
+  poolId(iface: Interface): number {
+    const free = this.poolOwners.indexOf(undefined);
+    if (free < 0) throw new RingcubeError('ERR_OUT_OF_RANGE', `a stack has at most ${MAX_POOLS} pools`);
+    this.poolOwners[free] = iface;
+    return free;
+  }
+
   /** Of whose card a buffer is. */
   interfaceOf(handle: number): Interface {
-    return this.interfaces[poolOf(handle) >> 1];
+    return this.poolOwners[poolOf(handle)]!;
   }
 
   /** Whether an address is one of ours: of this interface, or (weak host model, RFC 1122 §3.3.4.2) of any. */
@@ -206,11 +216,10 @@ export class Stack {
   // --- in ---
 
   /** @internal A batch of frames from a card: whatever is not taken goes back to its pool. */
-  receive(iface: Interface, frames: FrameBatch): void {
-    const receiver = this.receivers.get(frames) ?? this.makeReceiver(iface, frames);
-    const { udp, put } = receiver;
+  receive(iface: Interface, frames: FrameBatch, pair: QueuePair): void {
+    const { udp, putBack } = this.receivers.get(frames) ?? this.makeReceiver(iface, frames, pair);
     const { datagrams, slots } = udp;
-    const { count, handle } = frames;
+    const { count } = frames;
     if (this.batches++ % MEASURED_BATCHES === 0) this.measure(udp, count);
     else udp.run(count);
     datagrams.taken = 0;
@@ -219,7 +228,7 @@ export class Stack {
       const slot = slots[i];
       const socket = slot === Slot.Slow ? undefined : slot === Slot.Ask ? this.ask(i, udp) : this.udp.socketAt(slot);
       if (socket === undefined) {
-        this.receiveFrame(iface, frames.offset[i], frames.length[i], (frames.flags[i] & FrameFlag.ChecksumValid) !== 0);
+        this.receiveSlowly(iface, frames, i);
         i++;
         continue;
       }
@@ -236,10 +245,7 @@ export class Stack {
     this.udp.counters.received += shortcuts;
     this.ip.counters.received += shortcuts;
     this.ip.counters.delivered += shortcuts;
-    for (let i = 0; i < count; ) {
-      if (datagrams.taken > 0 && handle[i] === -1) i++;
-      else i += put(i, count);
-    }
+    putBack(count);
     if (this.local.length > 0) this.runLoopback();
   }
 
@@ -251,28 +257,58 @@ export class Stack {
     this.usAFrame += (us - this.usAFrame) / 8;
   }
 
-  private makeReceiver(iface: Interface, frames: FrameBatch): Receiver {
-    const udp = new UdpReceive(iface.memory, frames, this.own.get(iface)!, this.udp.ports, this.marked);
-    const receiver = { udp, put: iface.driver.pool.puts(frames.handle) };
+  private makeReceiver(iface: Interface, frames: FrameBatch, { rx }: QueuePair): Receiver {
+    const split = rx instanceof SplitRxQueue ? rx : undefined;
+    const udp = new UdpReceive(iface.memory, frames, this.own.get(iface)!, this.udp.ports, this.marked, split?.splitBytes);
+    const { datagrams } = udp;
+    const putFrames = rx.pool.puts(frames.handle);
+    const putPayloads = split?.payloads.puts(frames.payloadHandle);
+    // Whatever a batch's datagrams were taken from, the other buffers go back in runs.
+    const putOthers = (handles: Int32Array, put: (from: number, to: number) => number, n: number): void => {
+      for (let i = 0; i < n; ) {
+        if (handles[i] === -1) i++;
+        else i += put(i, n);
+      }
+    };
+    const putBack =
+      putPayloads === undefined
+        ? (n: number): void => {
+            if (datagrams.taken > 0) putOthers(frames.handle, putFrames, n);
+            else for (let i = 0; i < n; ) i += putFrames(i, n);
+          }
+        : (n: number): void => {
+            for (let i = 0; i < n; ) i += putFrames(i, n);
+            putOthers(frames.payloadHandle, putPayloads, n);
+          };
+    const receiver = { udp, putBack };
     this.receivers.set(frames, receiver);
     return receiver;
   }
 
   private ask(i: number, { datagrams }: UdpReceive): UdpSocket | undefined {
     const destination = datagrams.destination(i);
-    const at = datagrams.offset[i] - 6;
-    const port = (datagrams.u8[at] << 8) | datagrams.u8[at + 1];
-    return this.udp.lookup(destination.family, destination, port, datagrams.source(i), datagrams.sourcePort(i));
+    return this.udp.lookup(destination.family, destination, datagrams.destinationPort(i), datagrams.source(i), datagrams.sourcePort(i));
   }
 
-  /** A frame on the long way. */
-  private receiveFrame(iface: Interface, offset: number, length: number, verified: boolean): void {
+  /** A frame on the long way: one that was split is put together first. */
+  private receiveSlowly(iface: Interface, frames: FrameBatch, i: number): void {
+    const { u8 } = iface.memory;
+    const [offset, length, more] = [frames.offset[i], frames.length[i], frames.payloadHandle[i] === -1 ? 0 : frames.payloadLength[i]];
+    const verified = (frames.flags[i] & FrameFlag.ChecksumValid) !== 0;
+    if (more === 0) return this.receiveFrame(iface, u8, offset, length, verified);
+    const whole = new Uint8Array(length + more);
+    whole.set(u8.subarray(offset, offset + length));
+    whole.set(u8.subarray(frames.payloadOffset[i], frames.payloadOffset[i] + more), length);
+    this.copied(whole.length);
+    this.receiveFrame(iface, whole, 0, whole.length, verified);
+  }
+
+  private receiveFrame(iface: Interface, u8: Uint8Array, offset: number, length: number, verified: boolean): void {
     const { counters } = iface;
     if (length < ETHERNET_BYTES) {
       counters.rxShort++;
       return;
     }
-    const { u8 } = iface.memory;
     const destination = readMac(u8, offset);
     const group = isGroupMac(destination);
     if (!group && destination !== iface.mac) {

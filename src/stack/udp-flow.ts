@@ -1,4 +1,5 @@
 import { type Address } from '../base/index.js';
+import { poolOf } from '../nic/index.js';
 import { type Destination } from './destination.js';
 import { type Interface } from './interface.js';
 import { type SendResult } from './ip-output.js';
@@ -60,7 +61,7 @@ export class UdpFlow {
   }
 
   /**
-   * Sends `length` bytes that lie at `offset` in the card's memory, in a buffer of its pool, which is the card's from now on,
+   * Sends `length` bytes that lie at `offset` in the card's memory, in a buffer of one of its pools, which is the card's from now on,
    * whatever the result. Where the payload lies as far into its frame as this flow's headers are long (that of an answer does),
    * the headers go ahead of it; else they get a buffer of their own. What lies in another card's memory is copied.
    */
@@ -68,12 +69,11 @@ export class UdpFlow {
     const owner = this.stack.interfaceOf(handle);
     if (!this.ready(length) || this.iface !== owner) {
       const result = this.send(owner.memory.u8.slice(offset, offset + length));
-      owner.driver.pool.put(handle);
+      owner.driver.put(handle);
       return result;
     }
-    const { pool } = this.iface.driver;
-    const at = pool.offsetOf(handle);
-    if (offset - this.headerBytes === at) return this.transmit(handle, at, length);
+    const { pool } = owner.driver;
+    if (poolOf(handle) === pool.id && offset - this.headerBytes === pool.offsetOf(handle)) return this.transmit(handle, offset - this.headerBytes, length);
     return this.gather(handle, offset, length);
   }
 
@@ -84,7 +84,7 @@ export class UdpFlow {
   sendShared(handle: number, offset: number, length: number): SendResult {
     const owner = this.stack.interfaceOf(handle);
     if (!this.ready(length) || this.iface !== owner) return this.send(owner.memory.u8.subarray(offset, offset + length));
-    owner.driver.pool.retain(handle);
+    owner.driver.retain(handle);
     return this.gather(handle, offset, length);
   }
 
@@ -132,7 +132,7 @@ export class UdpFlow {
   }
 
   private droppedBuffer(handle: number): SendResult {
-    this.iface!.driver.pool.put(handle);
+    this.iface!.driver.put(handle);
     this.iface!.counters.txDropped++;
     return this.dropped();
   }

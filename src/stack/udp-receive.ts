@@ -29,15 +29,31 @@ export class UdpReceive {
   readonly slots: Int32Array;
   private readonly classify: (n: number) => void;
 
-  /** @param marked 1 at the last 16 bits, as they lie in a frame, of each address that no datagram of others may come from */
-  constructor(memory: Memory, frames: FrameBatch, own: Int32Array, ports: PortTables, marked = new Uint8Array(65536)) {
-    this.datagrams = new DatagramBatch(frames.capacity, memory, frames.handle);
+  /**
+   * @param marked 1 at the last 16 bits, as they lie in a frame, of each address that no datagram of others may come from
+   * @param splitBytes of frames whose payload lies in a buffer of its own: how many bytes stand ahead of it
+   */
+  constructor(memory: Memory, frames: FrameBatch, own: Int32Array, ports: PortTables, marked = new Uint8Array(65536), splitBytes?: number) {
+    const split = splitBytes !== undefined;
+    this.datagrams = new DatagramBatch(frames.capacity, memory, split ? frames.payloadHandle : frames.handle, split);
     this.slots = new Int32Array(frames.capacity);
     const { datagrams, slots } = this;
-    this.classify = specialise(classifies)(
-      memory.u8, memory.u16, memory.i32, frames.offset, frames.length, frames.flags, own, marked, ports.v4, ports.v6,
+    const lengths = split ? new Int32Array(frames.capacity) : frames.length;
+    const classify = specialise(classifies)(
+      memory.u8, memory.u16, memory.i32, frames.offset, lengths, frames.flags, own, marked, ports.v4, ports.v6,
       slots, datagrams.offset, datagrams.length, datagrams.ip, FrameFlag.ChecksumValid, Slot.Slow,
     );
+    if (!split) {
+      this.classify = classify;
+      return;
+    }
+    const join = specialise(joins)(frames.length, frames.payloadLength, lengths);
+    const relocate = specialise(relocates)(frames.offset, frames.payloadOffset, datagrams.offset, slots, splitBytes, Slot.Slow);
+    this.classify = (n) => {
+      join(n);
+      classify(n);
+      relocate(n);
+    };
   }
 
   /** Fills `slots` and `datagrams` for the first `n` frames. */
@@ -45,6 +61,22 @@ export class UdpReceive {
     this.classify(n);
   }
 }
+
+/** Of split frames: as long as if they were whole, since that is what the headers are held against. */
+const joins = (headerLengths: Int32Array, payloadLengths: Int32Array, lengths: Int32Array) => (n: number): void => {
+  for (let i = 0; i < n; i++) lengths[i] = headerLengths[i] + payloadLengths[i];
+};
+
+/** Of split frames: the payload is where it is, if it begins where the frame was split. */
+const relocates = (
+  offsets: Int32Array, payloadOffsets: Int32Array, payloads: Int32Array, slots: Int32Array, splitBytes: number, slow: number,
+) => (n: number): void => {
+  for (let i = 0; i < n; i++) {
+    if (slots[i] === slow) continue;
+    if (payloads[i] - offsets[i] !== splitBytes) slots[i] = slow;
+    else payloads[i] = payloadOffsets[i];
+  }
+};
 
 // Frames start 2 bytes behind a multiple of 8 (HEADROOM), so that words of the IP and UDP headers are aligned: an IPv4 header is
 // at 14, its addresses at 26 and 30; an IPv6 one has them at 22 and 38. Numbers are little-endian reads of big-endian fields.

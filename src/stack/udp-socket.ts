@@ -181,7 +181,7 @@ export class UdpSocket implements AsyncIterable<Datagram> {
   flowTo(batch: DatagramBatch, i: number): UdpFlow {
     const { u8 } = batch;
     const ip = batch.ip[i];
-    const udp = batch.offset[i] - 8;
+    const udp = batch.udpAt(i);
     const end = u8[ip] >>> 4 === 4 ? ip + 16 : ip + 24;
     const low = word(u8, end - 4);
     const key = (u8[udp] << 8) | u8[udp + 1];
@@ -221,7 +221,7 @@ export class UdpSocket implements AsyncIterable<Datagram> {
 
   /** Gives a taken or allocated buffer back. */
   release(handle: number): void {
-    this.stack.interfaceOf(handle).driver.pool.put(handle);
+    this.stack.interfaceOf(handle).driver.put(handle);
   }
 
   private firstInterface(): Interface {
