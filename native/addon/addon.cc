@@ -6,7 +6,9 @@
 #include "addon/recorder_wrap.h"
 #include "addon/region_wrap.h"
 #include "addon/replay_wrap.h"
+#include "addon/sandbox_wrap.h"
 #include "addon/tap_wrap.h"
+#include "addon/watchdog_wrap.h"
 
 namespace {
 
@@ -19,6 +21,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Tap", ringcube::TapWrap::define(env));
   exports.Set("Recorder", ringcube::RecorderWrap::define(env));
   exports.Set("Attachment", ringcube::AttachmentWrap::define(env));
+  exports.Set("Sandbox", ringcube::SandboxWrap::define(env));
+  exports.Set("Watchdog", ringcube::WatchdogWrap::define(env));
   exports.Set("layout", ringcube::init_layout(env));
   ringcube::init_bench(env, exports);
   return exports;

@@ -10,6 +10,7 @@
 #include "addon/wrap.h"
 #include "bench/eventfd_latency.h"
 #include "bench/ring_forward.h"
+#include "bench/signals.h"
 #include "bench/udp_forward.h"
 #include "bench/udp_load.h"
 
@@ -194,6 +195,34 @@ void eventfd_wakeup_into(const Napi::CallbackInfo& info) {
     Napi::Error::New(info.Env(), error).ThrowAsJavaScriptException();
 }
 
+// What an upcall is compared with: signalSelf(out), signalPeer(out, cpu), pipePeer(out, cpu),
+// protectionFlip(out, pages), where `out` is a Float64Array of ns, a round each.
+template <typename Measure>
+void rounds_into(const Napi::CallbackInfo& info, const Measure& measure) {
+  auto out = info[0].As<Napi::Float64Array>();
+  std::string error;
+  if (!measure(std::span<double>(out.Data(), out.ElementLength()), error))
+    Napi::Error::New(info.Env(), error).ThrowAsJavaScriptException();
+}
+
+void signal_self_into(const Napi::CallbackInfo& info) { rounds_into(info, signal_self); }
+
+void signal_peer_into(const Napi::CallbackInfo& info) {
+  const int cpu = info[1].As<Napi::Number>().Int32Value();
+  rounds_into(info, [cpu](std::span<double> out, std::string& e) { return signal_peer(out, cpu, e); });
+}
+
+void pipe_peer_into(const Napi::CallbackInfo& info) {
+  const int cpu = info[1].As<Napi::Number>().Int32Value();
+  rounds_into(info, [cpu](std::span<double> out, std::string& e) { return pipe_peer(out, cpu, e); });
+}
+
+void protection_flip_into(const Napi::CallbackInfo& info) {
+  const uint32_t pages = info[1].As<Napi::Number>().Uint32Value();
+  rounds_into(info,
+              [pages](std::span<double> out, std::string& e) { return protection_flip(out, pages, e); });
+}
+
 // pin(cpu): this thread, -1 for anywhere. False if it may not.
 Napi::Value pin(const Napi::CallbackInfo& info) {
   const int cpu = info[0].As<Napi::Number>().Int32Value();
@@ -221,6 +250,10 @@ void init_bench(Napi::Env env, Napi::Object exports) {
   bench.Set("UdpLoad", UdpLoadWrap::define(env));
   bench.Set("UdpForwarder", UdpForwarderWrap::define(env));
   bench.Set("eventfdWakeup", Napi::Function::New(env, eventfd_wakeup_into));
+  bench.Set("signalSelf", Napi::Function::New(env, signal_self_into));
+  bench.Set("signalPeer", Napi::Function::New(env, signal_peer_into));
+  bench.Set("pipePeer", Napi::Function::New(env, pipe_peer_into));
+  bench.Set("protectionFlip", Napi::Function::New(env, protection_flip_into));
   bench.Set("pin", Napi::Function::New(env, pin));
   bench.Set("threadNs", Napi::Function::New(env, thread_ns));
   bench.Set("nothing", Napi::Function::New(env, nothing));

@@ -135,6 +135,26 @@ export interface NativeRecorder {
   close(): void;
 }
 
+/** Pages of regions inside a WebAssembly.Memory (native/core/sandbox.h). All numbers are whole pages. */
+export interface NativeSandbox {
+  map(region: NativeRegion, at: number, offset: number, length: number): void;
+  unmap(at: number, length: number): void;
+  protect(at: number, length: number, accessible: boolean): void;
+  /** '', or why there is no guard page. */
+  guard(): string;
+  close(): void;
+}
+
+export interface NativeWatchdog {
+  /** A new ArrayBuffer each time. */
+  readonly control: ArrayBuffer;
+  add(sandbox: NativeSandbox, epoch: boolean, budgetUs: number): number;
+  rearm(slot: number): void;
+  remove(slot: number): void;
+  wake(): void;
+  close(): void;
+}
+
 export interface NativeEnd {
   kind: 'nic' | 'tap' | 'replay';
   native: NativeNic | NativeTap | NativeReplay;
@@ -162,6 +182,14 @@ export interface NativeBench {
   UdpLoad: new (options: Record<string, number | boolean>) => NativeUdpLoad;
   UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean, host?: number) => NativeUdpForwarder;
   eventfdWakeup(outNs: Float64Array, pauseNs: number, writerCpu: number, sleeperCpu: number): void;
+  /** Each round: raise() of a signal until its handler has returned. */
+  signalSelf(outNs: Float64Array): void;
+  /** Each round: a signal to a forked process on that CPU (-1: any) and one back, both waiting in sigwaitinfo. */
+  signalPeer(outNs: Float64Array, cpu: number): void;
+  /** The same by a byte through a pipe each way. */
+  pipePeer(outNs: Float64Array, cpu: number): void;
+  /** Each round: so many touched pages made inaccessible, and accessible again. */
+  protectionFlip(outNs: Float64Array, pages: number): void;
   /** Pins this thread to a CPU, -1: to all. */
   pin(cpu: number): boolean;
   /** CPU time of this thread. */
@@ -185,6 +213,8 @@ interface Addon {
   Tap: new (engine: NativeEngine, options: object) => NativeTap;
   Recorder: new (engine: NativeEngine, path: string) => NativeRecorder;
   Attachment: new (path: string) => NativeAttachment;
+  Sandbox: (new (memory: object) => NativeSandbox) & { pageBytes: number };
+  Watchdog: new () => NativeWatchdog;
   layout: Record<string, number>;
   bench: NativeBench;
 }
@@ -203,11 +233,16 @@ function load(): Addon {
 
 export const addon = load();
 
+/** What the addon threw, as ours. */
+export function systemError(error: unknown): RingcubeError {
+  return new RingcubeError('ERR_SYSTEM', (error as Error).message);
+}
+
 /** Calls into the addon; what it throws becomes a RingcubeError. */
 export function native<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw new RingcubeError('ERR_SYSTEM', (error as Error).message);
+    throw systemError(error);
   }
 }

@@ -23,6 +23,8 @@ export { Recorder } from './recorder.js';
 export { Memory, Region } from './region.js';
 export { type FrameList, Replay, type ReplayOptions } from './replay.js';
 export { RxQueue, SplitRxQueue } from './rx-queue.js';
+export { type LastStop, type LinearMemory, Sandbox, Watchdog } from './sandbox.js';
+export { type SandboxTrial, sandboxTrial } from './sandbox-trial.js';
 export { Tap, type TapOptions } from './tap.js';
 export { TxQueue } from './tx-queue.js';
 export { Virtqueue } from './virtqueue.js';
