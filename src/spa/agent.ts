@@ -1,0 +1,278 @@
+import { RingcubeError } from '../base/index.js';
+import { type Watchdog } from '../nic/index.js';
+import { Abi } from './abi.js';
+import { type Compartment, TrustedCompartment, WasmCompartment } from './compartment.js';
+import { type FaultDomain } from './domain.js';
+import { Exchange, type ExchangeCounters } from './exchange.js';
+import { type InstanceHost } from './instance.js';
+import { loadModule } from './load.js';
+import { LogLimit } from './log-limit.js';
+import { type AgentOptions, type AgentSettings, settle, type TrapCause } from './options.js';
+import { Payloads } from './payloads.js';
+import { Backoff, Trap } from './trap.js';
+
+/** What agents of a host share. */
+export interface AgentHost {
+  nowUs: () => number;
+  /** In virtual time, where budgets must be the same in every run. */
+  stepped: boolean;
+  watchdog: () => Watchdog;
+}
+
+export interface AgentCounters extends Readonly<ExchangeCounters> {
+  /** Calls of process_batch, or rounds of process. */
+  readonly batches: number;
+  readonly payloads: number;
+  readonly copiedBytes: number;
+  /** Instructions, where they are counted. */
+  readonly fuel: number;
+  readonly traps: Readonly<Record<TrapCause, number>>;
+  /** Came in while the agent was left alone. */
+  readonly suspended: number;
+  readonly logged: number;
+  readonly logDropped: number;
+}
+
+/** Instead of a count of records: the timer. */
+const TICK = -1;
+
+/** A stream-processing agent: code in a compartment, and what it takes to keep it going. Close it when it is done with. */
+export class Agent {
+  readonly name: string;
+  /** What the last run() left to the host's own handler. */
+  readonly passed = new Payloads(Abi.maxRecords);
+  private settings: AgentSettings;
+  private compartment: Compartment;
+  private exchange: Exchange;
+  private readonly log: LogLimit;
+  private readonly instanceHost: InstanceHost;
+  /** From which it starts after a trap. */
+  private state: Uint8Array | undefined;
+  private readonly backoff = new Backoff();
+  /** There is no instance that could be called. */
+  private broken = false;
+  private batches = 0;
+  private payloads = 0;
+  private fuel = 0;
+  private readonly traps: Record<TrapCause, number> = { budget: 0, stack: 0, fault: 0, abort: 0 };
+  private suspended = 0;
+  private closed = false;
+
+  /**
+   * Loads, checks and starts an agent.
+   * @throws ERR_INVALID_ARGUMENT for a module that breaks the contract, ERR_UNSUPPORTED for what can't be had here.
+   */
+  constructor(
+    readonly domain: FaultDomain,
+    private readonly host: AgentHost,
+    options: AgentOptions,
+  ) {
+    this.name = options.name;
+    this.settings = settle(options);
+    this.log = new LogLimit(host.nowUs, this.settings.onLog);
+    this.instanceHost = { nowUs: host.nowUs, log: this.log.write };
+    [this.compartment, this.exchange] = this.named(() => this.furnish(this.settings));
+  }
+
+  /** A compartment with a running instance in it, and records to speak with it by. */
+  private furnish(settings: AgentSettings, state?: Uint8Array): [Compartment, Exchange] {
+    const { domain, host, instanceHost } = this;
+    const { module } = settings;
+    const compartment =
+      module instanceof Uint8Array
+        ? new WasmCompartment(loadModule(module, settings, host.stepped), domain, settings, instanceHost, host.watchdog)
+        : new TrustedCompartment(module, domain, instanceHost);
+    const exchange = new Exchange(domain, compartment.window, settings.emitRoom);
+    try {
+      this.begin(compartment, exchange, settings, state);
+    } catch (error) {
+      exchange.close();
+      compartment.close();
+      throw error;
+    }
+    return [compartment, exchange];
+  }
+
+  private begin(compartment: Compartment, exchange: Exchange, { configuration }: AgentSettings, state: Uint8Array | undefined): void {
+    const { instance } = compartment;
+    exchange.prepare(instance);
+    compartment.call(() => {
+      instance.init(configuration);
+    });
+    if (state === undefined || !instance.hasState) return;
+    compartment.call(() => {
+      instance.restore(state);
+    });
+  }
+
+  // --- the data path ---
+
+  /**
+   * Takes all of `input`, whose buffers are the agent's from now on. What goes on is added to `output`, in order, and what is left
+   * to the host to `passed`. Never throws for what an agent does.
+   */
+  run(input: Payloads, output: Payloads): void {
+    this.passed.count = 0;
+    const n = input.count;
+    input.count = 0;
+    if (this.backoff.active && !this.awake()) this.discard(input, n);
+    else this.serve(input, n, output);
+  }
+
+  private serve(input: Payloads, count: number, output: Payloads): void {
+    const { compartment, exchange } = this;
+    const { instance } = compartment;
+    compartment.open();
+    const n = exchange.bring(instance, input, count);
+    const trap = this.upcall(compartment, n);
+    exchange.judge(instance, input, n, output, this.passed);
+    compartment.shut();
+    this.batches++;
+    this.payloads += n;
+    if (trap !== undefined) this.recover(trap);
+    else if (this.backoff.active) this.backoff.served();
+  }
+
+  private upcall({ instance, budget }: Compartment, count: number): Trap | undefined {
+    let trap: Trap | undefined;
+    let error: unknown;
+    let threw = false;
+    budget.enter();
+    try {
+      if (count === TICK) instance.tick();
+      else instance.batch(count);
+    } catch (caught) {
+      threw = true;
+      error = caught;
+    }
+    const stopped = budget.leave();
+    if (threw) trap = Trap.of(error, stopped);
+    this.fuel += budget.usedFuel;
+    return trap;
+  }
+
+  /** Instructions that the last call used; 0 where they are not counted. */
+  get usedFuel(): number {
+    return this.compartment.budget.usedFuel;
+  }
+
+  get hasTick(): boolean {
+    return this.compartment.instance.hasTick;
+  }
+
+  /** Calls the agent's timer; what it emits is added to `output`. */
+  tick(output: Payloads): void {
+    this.passed.count = 0;
+    if (this.backoff.active && !this.awake()) return;
+    const { compartment, exchange } = this;
+    const { instance } = compartment;
+    compartment.open();
+    exchange.clear(instance);
+    const trap = this.upcall(compartment, TICK);
+    exchange.judge(instance, this.passed, 0, output, this.passed);
+    compartment.shut();
+    if (trap !== undefined) this.recover(trap);
+  }
+
+  private discard(input: Payloads, n: number): void {
+    this.suspended += n;
+    for (let i = 0; i < n; i++) this.domain.release(input.handle[i]);
+  }
+
+  // --- traps ---
+
+  /** Until when the agent is left alone, after traps: −Infinity when it isn't. */
+  get pausedUntilUs(): number {
+    return this.backoff.untilUs;
+  }
+
+  private recover(trap: Trap): void {
+    this.traps[trap.cause]++;
+    this.settings.onTrap(trap.cause, `agent ${this.name}: ${trap.message}`);
+    this.backoff.trapped(this.host.nowUs());
+    this.restart();
+  }
+
+  private restart(): void {
+    const { compartment, exchange, settings } = this;
+    try {
+      compartment.restart();
+      this.begin(compartment, exchange, settings, this.state);
+      this.broken = false;
+    } catch (error) {
+      // As it did start at first, this is its own doing: it is tried again, later and later.
+      this.broken = true;
+      this.backoff.trapped(this.host.nowUs());
+      this.settings.onTrap('fault', `agent ${this.name}: can't start anew: ${(error as Error).message}`);
+    }
+  }
+
+  private awake(): boolean {
+    if (this.host.nowUs() < this.backoff.untilUs) return false;
+    if (this.broken) this.restart();
+    return !this.broken;
+  }
+
+  // --- state and replacement ---
+
+  /** Saves the state that the agent starts from after a trap. False if it has none to save. */
+  checkpoint(): boolean {
+    const state = this.named(() => this.save());
+    if (state !== undefined) this.state = state;
+    return state !== undefined;
+  }
+
+  private save(): Uint8Array | undefined {
+    const { compartment } = this;
+    const { instance } = compartment;
+    let state: Uint8Array | undefined;
+    if (instance.hasState && !this.broken) {
+      compartment.call(() => {
+        state = instance.save();
+      });
+    }
+    return state;
+  }
+
+  /**
+   * Puts another module, or the same with other options, in this one's place, between two batches: no payload is lost. Its state
+   * goes along where both can. If the new one refuses, the old one goes on.
+   */
+  replace(options: Partial<Omit<AgentOptions, 'name'>>): void {
+    const settings = settle({ ...this.settings, ...options });
+    const state = this.named(() => this.save());
+    const [compartment, exchange] = this.named(() => this.furnish(settings, state));
+    exchange.inherit(this.exchange);
+    this.exchange.close();
+    this.compartment.close();
+    this.compartment = compartment;
+    this.exchange = exchange;
+    this.settings = settings;
+    this.state = state;
+    this.broken = false;
+    this.backoff.served();
+  }
+
+  private named<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      if (!(error instanceof RingcubeError)) throw error;
+      throw new RingcubeError(error.code, `agent ${this.name}: ${error.message}`, { cause: error.cause });
+    }
+  }
+
+  get counters(): AgentCounters {
+    const { batches, payloads, fuel, traps, suspended, exchange, log } = this;
+    return {
+      ...exchange.counters, batches, payloads, copiedBytes: exchange.copiedBytes, fuel, traps: { ...traps }, suspended, logged: log.written, logDropped: log.dropped,
+    };
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.exchange.close();
+    this.compartment.close();
+  }
+}
