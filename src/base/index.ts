@@ -1,7 +1,8 @@
-// base: what every layer may use and what uses no layer: addresses, errors, clocks, seeded random numbers, bounded queues, latency statistics.
+// base: what every layer may use and what uses no layer: addresses, errors, clocks, seeded random numbers, queues and heaps, latency statistics.
 export { Address, AddressMap, type Family, Prefix } from './address.js';
 export { type Clock, RealClock, VirtualClock } from './clock.js';
 export { RingcubeError, type RingcubeErrorCode, invalid } from './errors.js';
+export { IndexedHeap } from './heap.js';
 export { LatencyHistogram, type LatencySummary } from './histogram.js';
 export { FixedQueue } from './queue.js';
 export { Random } from './random.js';

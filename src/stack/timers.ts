@@ -1,68 +1,55 @@
-/** What is to happen at a time. Cancelling is cheap: the entry stays until its time and then does nothing. */
-export class Timer {
-  /** @internal */
-  action: (() => void) | undefined;
+import { IndexedHeap } from '../base/index.js';
 
+/** What is to happen at a time. */
+export class Timer {
+  /** @internal Its entry in the heap; −1 once it has run or was cancelled. */
+  entry: number;
+
+  /** @internal */
   constructor(
     readonly atUs: number,
-    action: () => void,
+    /** @internal */
+    readonly action: () => void,
+    private readonly heap: IndexedHeap<Timer>,
   ) {
-    this.action = action;
+    this.entry = heap.push(atUs, this);
   }
 
   cancel(): void {
-    this.action = undefined;
+    if (this.entry >= 0) this.heap.remove(this.entry);
+    this.entry = -1;
   }
 }
 
-/** Timers as a binary heap, run by whoever has the clock: an event loop, or a simulation in virtual time. */
+/** Timers, run by whoever has the clock: an event loop, or a simulation in virtual time. Those of one time run in the order in which they were set. */
 export class Timers {
   /** Called when the earliest time has moved ahead: whoever sleeps until it must look again. */
   onEarlier: () => void = () => undefined;
-  private readonly heap: Timer[] = [];
+  private readonly heap = new IndexedHeap<Timer>();
 
   constructor(private readonly nowUs: () => number) {}
 
   after(delayUs: number, action: () => void): Timer {
+    const before = this.nextUs;
     // Whole nanoseconds, as virtual time has them: a time between two of them could never be stepped to.
-    const timer = new Timer(Math.ceil((this.nowUs() + delayUs) * 1e3) / 1e3, action);
-    const { heap } = this;
-    let at = heap.push(timer) - 1;
-    for (let up = (at - 1) >> 1; at > 0 && heap[up].atUs > timer.atUs; at = up, up = (at - 1) >> 1) heap[at] = heap[up];
-    heap[at] = timer;
-    if (at === 0) this.onEarlier();
+    const timer = new Timer(Math.ceil((this.nowUs() + delayUs) * 1e3) / 1e3, action, this.heap);
+    if (timer.atUs < before) this.onEarlier();
     return timer;
   }
 
   /** When the earliest is due; Infinity if there is none. */
   get nextUs(): number {
-    while (this.heap.length > 0 && this.heap[0].action === undefined) this.pop();
-    return this.heap.length > 0 ? this.heap[0].atUs : Infinity;
+    return this.heap.peekKey;
   }
 
   /** Runs all that are due. */
   run(): void {
     const now = this.nowUs();
-    while (this.nextUs <= now) this.pop().action!();
-  }
-
-  private pop(): Timer {
-    const { heap } = this;
-    const first = heap[0];
-    const last = heap.pop()!;
-    if (heap.length > 0) {
-      let at = 0;
-      for (;;) {
-        let down = 2 * at + 1;
-        if (down >= heap.length) break;
-        if (down + 1 < heap.length && heap[down + 1].atUs < heap[down].atUs) down++;
-        if (heap[down].atUs >= last.atUs) break;
-        heap[at] = heap[down];
-        at = down;
-      }
-      heap[at] = last;
+    while (this.nextUs <= now) {
+      const timer = this.heap.pop()!;
+      timer.entry = -1;
+      timer.action();
     }
-    return first;
   }
 }
 
