@@ -2,4 +2,5 @@
 export * from './base/index.js';
 export * from './nic/index.js';
 export * from './stack/index.js';
+export * from './sched/index.js';
 export * from './host/index.js';
