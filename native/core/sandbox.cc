@@ -29,8 +29,9 @@ struct Mapping {
 // One line: `start-end permissions offset device inode path`. V8 or the C library may have named anonymous
 // memory.
 bool parse(std::string_view line, Mapping& out) {
-  const char* const end = line.data() + line.size();
-  const auto start = std::from_chars(line.data(), end, out.range.start, 16);
+  const char* const begin = line.data();
+  const char* const end = begin + line.size();
+  const auto start = std::from_chars(begin, end, out.range.start, 16);
   if (start.ec != std::errc() || start.ptr == end || *start.ptr != '-') return false;
   const auto stop = std::from_chars(start.ptr + 1, end, out.range.end, 16);
   if (stop.ec != std::errc() || end - stop.ptr < 5 || *stop.ptr != ' ') return false;
@@ -118,8 +119,8 @@ bool check(AddressRange range, MappingKind kind, std::string& error) {
 }
 
 void* pointer(uintptr_t address) {
-  return reinterpret_cast<void*>(address);
-}  // NOLINT(performance-no-int-to-ptr)
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
 
 // Over what was checked before.
 bool lay(uintptr_t start, size_t length, int protection, int fd, size_t offset) {
@@ -138,16 +139,18 @@ bool put_back(uintptr_t start, size_t length, int protection) {
 bool Sandbox::map(const Region& region, size_t at, size_t offset, size_t length, size_t memory_bytes,
                   std::string& error) {
   const auto within = [&](size_t from, size_t all) { return from <= all && length <= all - from; };
+  const auto refuse = [&](const std::string& why) {
+    error = "window " + bytes(at, length) + why;
+    return false;
+  };
   if (length == 0 || !whole_pages(at, offset, length))
-    error =
-        "a window is whole pages of " + std::to_string(page_bytes()) + " bytes, of a region and in a memory";
-  else if (!within(at, memory_bytes))
-    error = "window " + bytes(at, length) + " lies outside the memory's " + std::to_string(memory_bytes) +
-            " bytes";
-  else if (!within(offset, region.size()))
-    error = "window " + bytes(offset, length) + " lies outside the region's " +
-            std::to_string(region.size()) + " bytes";
-  if (!error.empty()) return false;
+    return refuse(" from " + std::to_string(offset) + " of a region: must be whole pages of " +
+                  std::to_string(page_bytes()) + " bytes");
+  if (!within(at, memory_bytes))
+    return refuse(" lies outside the memory's " + std::to_string(memory_bytes) + " bytes");
+  if (!within(offset, region.size()))
+    return refuse(" from " + std::to_string(offset) + " lies outside the region's " +
+                  std::to_string(region.size()) + " bytes");
   if (!check({base_ + at, base_ + at + length}, MappingKind::kMemory, error)) return false;
   if (!lay(base_ + at, length, PROT_READ | PROT_WRITE, region.fd(), offset)) {
     error = std::string("mapping a window: ") + std::strerror(errno);
@@ -188,8 +191,7 @@ bool Sandbox::protect(size_t at, size_t length, bool accessible, std::string& er
 }
 
 bool Sandbox::guard(size_t memory_bytes, std::string& error) {
-  const std::lock_guard lock(mutex_);
-  if (guarded_) return true;
+  if (guarded()) return true;
   if (memory_bytes > kGuardAt) {
     error = "the memory reaches the guard page: its maximum must be below 65535 pages";
     return false;
@@ -201,15 +203,17 @@ bool Sandbox::guard(size_t memory_bytes, std::string& error) {
   void* const view = fd >= 0 && ftruncate(fd, static_cast<off_t>(length)) == 0
                          ? mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
                          : MAP_FAILED;
-  if (view != MAP_FAILED && lay(base_ + kGuardAt, length, PROT_READ, fd, 0)) {
-    epoch_ = static_cast<int32_t*>(view);
-    guarded_ = true;
-  } else {
+  const bool laid = view != MAP_FAILED && lay(base_ + kGuardAt, length, PROT_READ, fd, 0);
+  if (!laid) {
     error = std::string("making a guard page: ") + std::strerror(errno);
     if (view != MAP_FAILED) munmap(view, length);
   }
   if (fd >= 0) ::close(fd);
-  return guarded_;
+  if (!laid) return false;
+  const std::lock_guard lock(mutex_);
+  epoch_ = static_cast<int32_t*>(view);
+  guarded_ = true;
+  return true;
 }
 
 bool Sandbox::guarded() {
