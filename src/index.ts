@@ -3,4 +3,6 @@ export * from './base/index.js';
 export * from './nic/index.js';
 export * from './stack/index.js';
 export * from './sched/index.js';
+export * from './spa/index.js';
+export * from './upcall/index.js';
 export * from './host/index.js';

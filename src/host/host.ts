@@ -1,6 +1,11 @@
-import { type Address, type Clock, Random, RealClock } from '../base/index.js';
+import { type Address, type Clock, invalid, Random, RealClock } from '../base/index.js';
 import { type Engine, Nic, type NicOptions, type ServiceMode } from '../nic/index.js';
+import { Scheduler, type SchedulerOptions, type ServerOptions } from '../sched/index.js';
+import { type Agent, type FaultDomain } from '../spa/index.js';
 import { type Interface, type InterfaceOptions, Stack, type StackOptions, type UdpSocket, type UdpSocketOptions } from '../stack/index.js';
+import { type Binding, type Costs } from '../upcall/index.js';
+import { JobLoop, VirtualProcessor } from './jobs.js';
+import { type HostAgentOptions, type HostDomainOptions, type HostStreamOptions, Streams } from './streams.js';
 
 export interface HostOptions extends Pick<StackOptions, 'forwarding' | 'icmpLimit' | 'reassembly' | 'onConflict' | 'onAddress'> {
   /** One for each card; default: one card without addresses but IPv6's link-local one. */
@@ -13,6 +18,14 @@ export interface HostOptions extends Pick<StackOptions, 'forwarding' | 'icmpLimi
   mode?: ServiceMode;
   /** Frames a turn; default 64. */
   budget?: number;
+  /** Queues of each card for streams that shall have one of their own; default 0. */
+  agentQueues?: number;
+  /** Of the scheduler that streams with a server run on. */
+  scheduler?: Omit<SchedulerOptions, 'nowUs'>;
+  /** The stack's own share once a stream has one; default 1 of each 10 ms, and more if there is time to spare. false: none. */
+  stackServer?: Omit<ServerOptions, 'name'> | false;
+  /** What virtual time passes for a frame and an instruction, with a stepped engine; default 1 µs and 1 ns. */
+  costs?: Costs;
 }
 
 export interface HostInterfaceOptions extends InterfaceOptions {
@@ -20,11 +33,21 @@ export interface HostInterfaceOptions extends InterfaceOptions {
   nic?: NicOptions;
 }
 
-/** One end-system: cards and a stack, started and stopped as one. Plug its cards into links (`host.nics[0]`) before start(). */
+/** Room in a card's memory for one agent's window and its frames. */
+const AGENT_BYTES = 6 * 2 ** 20;
+
+/**
+ * One end-system: cards, a stack, agents and the scheduler that they run on, started and stopped as one. Plug its cards into links
+ * (`host.nics[0]`) before start().
+ */
 export class Host {
   readonly nics: readonly Nic[];
   readonly stack: Stack;
   readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  private readonly streams: Streams;
+  private readonly jobs: JobLoop;
+  private readonly processor: VirtualProcessor | undefined;
   private timer: NodeJS.Timeout | undefined;
   private timerUs = Infinity;
   private running = false;
@@ -33,14 +56,21 @@ export class Host {
     readonly engine: Engine,
     private readonly options: HostOptions = {},
   ) {
-    const { interfaces = [{}], seed = 1, routes = [] } = options;
+    const { interfaces = [{}], seed = 1, routes = [], agentQueues = 0, costs = { frameUs: 1, instructionNs: 1 } } = options;
+    if (!Number.isInteger(agentQueues) || agentQueues < 0 || agentQueues > 126) throw invalid('agentQueues', agentQueues, 'a whole number from 0 to 126');
     // A stepped engine's time is the host's; a real one is read without a native call.
     this.clock = engine.stepped ? engine : new RealClock();
     const { clock } = this;
     this.stack = new Stack({ ...options, nowUs: () => clock.nowUs(), random: new Random(seed) });
-    this.nics = interfaces.map(({ nic }, i) => new Nic(engine, { mac: defaultMac(seed, i), regionBytes: 2 ** 23, ...nic }));
+    this.nics = interfaces.map(({ nic }, i) => new Nic(engine, { mac: defaultMac(seed, i), queuePairs: 1 + agentQueues, regionBytes: 2 ** 23 + agentQueues * AGENT_BYTES, ...nic }));
+    this.scheduler = new Scheduler({ ...options.scheduler, nowUs: () => clock.nowUs() });
+    this.jobs = new JobLoop(this.scheduler, this.stack);
+    this.processor = engine.stepped ? new VirtualProcessor(this.scheduler, this.stack) : undefined;
+    const onJobs = engine.stepped ? (): void => undefined : this.jobs.wake;
+    this.streams = new Streams(this.stack, this.nics, this.scheduler, engine.stepped ? costs : undefined, options.stackServer, onJobs);
+    const queues = agentQueues === 0 ? {} : { queuePairs: 1 + agentQueues, idleFrom: 1 };
     try {
-      for (const [i, own] of interfaces.entries()) this.stack.addInterface(this.nics[i], own);
+      for (const [i, own] of interfaces.entries()) this.stack.addInterface(this.nics[i], { ...own, driver: { ...queues, ...own.driver } });
       for (const { prefix, gateway } of routes) this.stack.addRoute(prefix, gateway);
     } catch (error) {
       this.stop();
@@ -89,6 +119,41 @@ export class Host {
     return this.stack.openUdp(options);
   }
 
+  // --- agents ---
+
+  /** A fault domain: agents in it share their payloads, and pass them on without a copy. */
+  openDomain(options: HostDomainOptions = {}): FaultDomain {
+    return this.streams.openDomain(options);
+  }
+
+  /** Loads and starts an agent. @throws as Agent's constructor */
+  openAgent(options: HostAgentOptions): Agent {
+    return this.streams.openAgent(options);
+  }
+
+  /**
+   * Has what comes to a port flow through agents and on to the outputs. Once addresses are in use (ready()), it gets a queue of its own, of
+   * `agentQueues`, as long as there are some.
+   * @throws ERR_OUT_OF_RANGE for a server whose guarantee, or another's, could not be kept
+   */
+  openStream(options: HostStreamOptions): Binding {
+    return this.streams.openStream(options);
+  }
+
+  closeStream(stream: Binding): void {
+    this.streams.closeStream(stream);
+  }
+
+  /** One look at cards, timers and jobs, in virtual time. Returns how much there was to do. */
+  poll(): number {
+    return this.stack.poll() + (this.processor?.step(this.clock.nowUs()) ?? 0);
+  }
+
+  /** When something is to be done here next, in virtual time. */
+  get nextUs(): number {
+    return Math.min(this.stack.timers.nextUs, this.processor?.nextUs ?? Infinity);
+  }
+
   /** Resolves once all addresses are in use, or those that are taken are known to be. */
   async ready(): Promise<readonly Address[]> {
     const waiting = (): boolean => this.interfaces.some((i) => i.addresses.some((a) => a.state === 'tentative'));
@@ -101,6 +166,8 @@ export class Host {
     this.running = false;
     clearTimeout(this.timer);
     this.timer = undefined;
+    this.jobs.stop();
+    this.streams.close();
     this.stack.close();
     for (const nic of this.nics) nic.close();
   }
@@ -121,11 +188,11 @@ export function stepHosts(engine: Engine, hosts: readonly Host[], untilUs: numbe
     const now = engine.nowUs();
     const frameUs = engine.step(now);
     let moved = 0;
-    for (const { stack } of hosts) moved += stack.poll();
+    for (const host of hosts) moved += host.poll();
     if (moved > 0) continue;
     // What the hosts have just sent must be seen by the engine before time goes on.
-    const nextUs = Math.min(engine.step(now), frameUs === now ? now : Infinity, ...hosts.map(({ stack }) => stack.timers.nextUs));
-    if (hosts.some(({ stack }) => stack.poll() > 0)) continue;
+    const nextUs = Math.min(engine.step(now), frameUs === now ? now : Infinity, ...hosts.map((host) => host.nextUs));
+    if (hosts.some((host) => host.poll() > 0)) continue;
     if (nextUs > untilUs) {
       engine.step(untilUs);
       return;

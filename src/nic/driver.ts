@@ -349,6 +349,11 @@ export class NicDriver {
     pair.rx = new SplitRxQueue(pair.rx.ring, headers, this.features.has('GuestCsum'), headerBytes, payloads);
     pair.batch = new FrameBatch(pair.batch.capacity);
     pair.waiting = false;
+    this.openPair(pair);
+  }
+
+  /** Gives buffers to a pair that has none. */
+  openPair(pair: QueuePair): void {
     if (!this.served.includes(pair)) this.served.push(pair);
     this.refill(pair);
     this.resume(pair);

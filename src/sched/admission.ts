@@ -16,7 +16,7 @@ export interface Demand {
   background?: boolean;
 }
 
-export type Verdict =
+export type AdmissionResult =
   | { fits: true }
   | {
       fits: false;
@@ -262,7 +262,7 @@ export function processorDemandUs(demands: readonly Demand[], tUs: number): numb
  * @param blockingUs by which anything may be held up besides: the latency of stopping a job, and one interrupt budget
  * @throws ERR_INVALID_ARGUMENT for a demand outside its ranges
  */
-export function admission(demands: readonly Demand[], newcomer: Demand, blockingUs = 0): Verdict {
+export function admission(demands: readonly Demand[], newcomer: Demand, blockingUs = 0): AdmissionResult {
   if (!(blockingUs >= 0 && blockingUs < Infinity)) throw invalid('blockingUs', blockingUs, 'a finite number of microseconds, 0 or more');
   const all = [...demands.map((demand, i) => checked(demand, `demands[${i}]`)), checked(newcomer, 'newcomer')];
   const set = new DemandSet(all, blockingUs);

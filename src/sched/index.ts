@@ -5,7 +5,7 @@
 //         └────────▶ trace                  what happened, for ui.perfetto.dev
 //
 //     simulation ─▶ job ◀── dwcs            policies side by side (EDF, FIFO, fixed priorities, DWCS) on sets of periodic tasks
-export { type Demand, type Verdict, admission, processorDemandUs } from './admission.js';
+export { type Demand, type AdmissionResult, admission, processorDemandUs } from './admission.js';
 export { Cbs } from './cbs.js';
 export { DwcsQueue, type WindowConstraint } from './dwcs.js';
 export { type Job, type JobQueue, type Work, edfQueue, fifoQueue, fixedPriorityQueue } from './job.js';

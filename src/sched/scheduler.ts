@@ -1,5 +1,5 @@
 import { IndexedHeap, RingcubeError, invalid } from '../base/index.js';
-import { type Demand, type Verdict, admission } from './admission.js';
+import { type Demand, type AdmissionResult, admission } from './admission.js';
 import { type Work } from './job.js';
 import { Server, type ServerOptions, type ServerOwner, Standing } from './server.js';
 import { type Trace, TraceKind } from './trace.js';
@@ -71,7 +71,7 @@ export class Scheduler implements ServerOwner {
   }
 
   /** Whether a server of these options would be admitted now, and if not, why not and what would be. Throws as admit() does for options outside their ranges. */
-  wouldAdmit(options: ServerOptions): Verdict {
+  wouldAdmit(options: ServerOptions): AdmissionResult {
     return this.judge(new Server(this.nextId, options, this));
   }
 
@@ -82,9 +82,9 @@ export class Scheduler implements ServerOwner {
    */
   admit(options: ServerOptions): Server {
     const server = new Server(this.nextId, options, this);
-    const verdict = this.judge(server);
-    if (!verdict.fits) {
-      const { atUs, overrunUs, largestCostUs } = verdict;
+    const answer = this.judge(server);
+    if (!answer.fits) {
+      const { atUs, overrunUs, largestCostUs } = answer;
       const why = atUs < Infinity ? `demand within ${atUs} µs would be ${overrunUs} µs too much` : 'total demand would be too much';
       const right = largestCostUs > 0 ? `at most ${largestCostUs} would fit` : 'no budget would fit';
       throw new RingcubeError('ERR_OUT_OF_RANGE', `budgetUs: got ${options.budgetUs} for server ${JSON.stringify(options.name)}: ${why}; ${right}`);
@@ -214,7 +214,7 @@ export class Scheduler implements ServerOwner {
     return server;
   }
 
-  private judge(newcomer: Server): Verdict {
+  private judge(newcomer: Server): AdmissionResult {
     const nowUs = this.nowUs();
     this.leaving = this.leaving.filter((server) => server === this.running || server.cbs.replenishUs > nowUs);
     return admission([...this.servers, ...this.leaving].map(demandOf), demandOf(newcomer), this.blockingUs);

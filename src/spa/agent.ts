@@ -156,6 +156,11 @@ export class Agent {
     return this.compartment.budget.usedFuel;
   }
 
+  /** Where its payloads lie: in the card's memory (trusted), in pages that it shares with the card, or in its own. */
+  get window(): 'trusted' | 'shared' | 'copy' {
+    return this.compartment.window;
+  }
+
   get hasTick(): boolean {
     return this.compartment.instance.hasTick;
   }

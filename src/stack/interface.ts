@@ -80,6 +80,7 @@ export class Interface {
   private dirty = false;
   private scheduled = false;
   private receiving = false;
+  private held = false;
   private closed = false;
 
   constructor(
@@ -200,8 +201,15 @@ export class Interface {
   };
 
   publish(): void {
-    this.dirty = false;
+    this.dirty = this.held;
+    if (this.held) return;
     if (!this.closed) this.driver.publish(this.pair);
+  }
+
+  /** Keeps back what is sent from now on; or shows it to the card, and no longer does. */
+  hold(on: boolean): void {
+    this.held = on;
+    if (!on && this.dirty) this.publish();
   }
 
   // --- addresses ---

@@ -11,7 +11,7 @@ export interface UdpSocketOptions {
   /** 1 to 65535; default: any free one. */
   port?: number;
   /** Only what comes to this address of ours; default: to all of them. */
-  address?: string;
+  address?: string | undefined;
   /** Default: both. */
   family?: Family;
   /**

@@ -1,0 +1,118 @@
+import { invalid } from '../base/index.js';
+import { type Nic, Watchdog } from '../nic/index.js';
+import { type Scheduler, type ServerOptions } from '../sched/index.js';
+import { Agent, type AgentOptions, FaultDomain } from '../spa/index.js';
+import { type Stack } from '../stack/index.js';
+import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamOptions } from '../upcall/index.js';
+
+export interface HostDomainOptions {
+  /** Which card's: the index of the interface; default 0. */
+  interface?: number;
+  /** A buffer's bytes; default: the largest UDP payload of the interface's MTU over IPv4. */
+  bufferBytes?: number;
+  /** Buffers; default: as many as the card's queue holds, and 256 for agents to emit. */
+  buffers?: number;
+}
+
+export interface HostAgentOptions extends AgentOptions {
+  /** With whom it shares its payloads; default: a domain of its own. */
+  domain?: FaultDomain;
+}
+
+export interface HostStreamOptions extends StreamOptions, Omit<BindOptions, 'server'> {
+  /** Its share of the processor; without one it runs in the interrupt, unscheduled. */
+  server?: Omit<ServerOptions, 'name'>;
+}
+
+/** A share for the stack itself, so that a flood of what is for no agent can't take the agents' time. */
+const STACK_SERVER: ServerOptions = { name: 'stack', budgetUs: 1000, periodUs: 10_000, jobUs: 500, background: true };
+
+/** The agents of a host: what they share, what they run on, what flows through them. */
+export class Streams {
+  readonly dispatcher: Dispatcher;
+  private readonly agents: Agent[] = [];
+  private watchdogThread: Watchdog | undefined;
+  private stackServed = false;
+
+  constructor(
+    private readonly stack: Stack,
+    nics: readonly Nic[],
+    private readonly scheduler: Scheduler,
+    private readonly costs: Costs | undefined,
+    private readonly stackServer: Omit<ServerOptions, 'name'> | false | undefined,
+    onJobs: () => void,
+  ) {
+    this.dispatcher = new Dispatcher(stack, {
+      scheduler,
+      ...(costs === undefined ? {} : { costs }),
+      steer: (iface, rule, pair) => {
+        const nic = nics[iface.index];
+        if (pair < 0) return nic.unsteer(rule);
+        nic.steer(rule, pair);
+        return true;
+      },
+      onJobs,
+    });
+  }
+
+  openDomain(options: HostDomainOptions = {}): FaultDomain {
+    const { interface: index = 0 } = options;
+    const iface = this.stack.interfaces[index];
+    if (iface === undefined) throw invalid('interface', index, `from 0 to ${this.stack.interfaces.length - 1}, as the host has cards`);
+    const { bufferBytes = iface.mtu - 28, buffers = iface.pair.rx.ring.size / 2 + 512 } = options;
+    const { driver } = iface;
+    const domain = new FaultDomain({
+      memory: iface.memory,
+      poolId: this.stack.poolId(iface),
+      bufferBytes,
+      buffers,
+      release: (handle) => {
+        driver.put(handle);
+      },
+    });
+    driver.addPool(domain.pool);
+    return domain;
+  }
+
+  openAgent({ domain = this.openDomain(), ...options }: HostAgentOptions): Agent {
+    const agent = new Agent(domain, { nowUs: this.stack.nowUs, stepped: this.costs !== undefined, watchdog: this.watchdog }, options);
+    this.agents.push(agent);
+    return agent;
+  }
+
+  private readonly watchdog = (): Watchdog => (this.watchdogThread ??= new Watchdog());
+
+  openStream({ server, mode, budget, ...options }: HostStreamOptions): Binding {
+    if (server !== undefined) this.serveStack();
+    const admitted = server === undefined ? undefined : this.scheduler.admit({ name: options.name, ...server });
+    try {
+      const stream = new Stream(this.stack, options);
+      return this.dispatcher.bind(stream, {
+        ...(admitted === undefined ? {} : { server: admitted }),
+        ...(mode === undefined ? {} : { mode }),
+        ...(budget === undefined ? {} : { budget }),
+      });
+    } catch (error) {
+      admitted?.close();
+      throw error;
+    }
+  }
+
+  /** As soon as somebody has a guarantee. */
+  private serveStack(): void {
+    if (this.stackServed || this.stackServer === false) return;
+    this.stackServed = true;
+    this.dispatcher.serveStackOn(this.scheduler.admit({ ...STACK_SERVER, ...this.stackServer }));
+  }
+
+  closeStream(binding: Binding): void {
+    this.dispatcher.unbind(binding);
+    binding.server?.close();
+  }
+
+  close(): void {
+    for (const binding of [...this.dispatcher.bindings]) this.closeStream(binding);
+    for (const agent of this.agents) agent.close();
+    this.watchdogThread?.close();
+  }
+}

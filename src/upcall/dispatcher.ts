@@ -1,0 +1,258 @@
+import { invalid, RingcubeError } from '../base/index.js';
+import { type FlowRule, FramePool, type QueuePair } from '../nic/index.js';
+import { type Scheduler, type Server, type Work } from '../sched/index.js';
+import { type Interface, type Stack } from '../stack/index.js';
+import { type Stream } from './stream.js';
+
+/**
+ * When the bottom half of a stream runs: inline, in the interrupt (or poll) that brings its frames; job, when the scheduler comes to it; adaptive, in
+ * the interrupt if the stream's server outranks all that is running or queued (Zhang & West 2006), else as a job.
+ */
+export type UpcallMode = 'inline' | 'job' | 'adaptive';
+
+export interface BindOptions {
+  /** Default: adaptive with a server, inline without. */
+  mode?: UpcallMode;
+  /** Whose time it is; needed for job and adaptive. */
+  server?: Server;
+  /** Frames that one job or interrupt takes; default 64. */
+  budget?: number;
+}
+
+/** What virtual time passes while a stream runs, where there is no real time to measure. */
+export interface Costs {
+  /** Of the card's and stack's work on a frame. */
+  frameUs: number;
+  /** Of an instruction of an agent's. */
+  instructionNs: number;
+}
+
+export interface DispatcherOptions {
+  scheduler?: Scheduler;
+  /** In virtual time. */
+  costs?: Costs;
+  /** Has a flow come in on a pair of its own, or no more (−1). False: the card can't. */
+  steer: (iface: Interface, rule: FlowRule, pair: number) => boolean;
+  /** There are jobs: whoever runs them shall. */
+  onJobs: () => void;
+}
+
+/** Of a header pool: Ethernet, IPv6 and UDP. */
+const HEADER_BYTES = 64;
+const SPLIT_V4 = 42;
+const SPLIT_V6 = 62;
+
+/** A queue of a card that is one stream's alone. */
+interface OwnQueue {
+  iface: Interface;
+  pair: QueuePair;
+  rule: FlowRule;
+}
+
+/** A stream in its place: its queue, and the job that serves it. */
+export class Binding implements Work {
+  /** A job is queued, or will be at a later time. */
+  private queued = false;
+
+  constructor(
+    private readonly dispatcher: Dispatcher,
+    readonly stream: Stream,
+    readonly server: Server | undefined,
+    readonly mode: UpcallMode,
+    /** undefined: it shares the first queue with all that is not steered. */
+    readonly queue: OwnQueue | undefined,
+    private readonly budget: number,
+  ) {}
+
+  /** Frames are there, and their queue is masked. */
+  readonly onFrames = (): void => {
+    if (!this.release() || this.mode !== 'adaptive') return;
+    this.dispatcher.runIfFirst(this.server!);
+  };
+
+  /** Queues the job, if it isn't; false if the server would not take it. */
+  release(): boolean {
+    if (this.queued) return true;
+    this.queued = this.server!.release(this);
+    if (this.queued) this.dispatcher.onJobs();
+    return this.queued;
+  }
+
+  /** One job: the frames that wait, at most the budget, through the stack and the agents. */
+  run(): number | undefined {
+    const { stream, queue, dispatcher } = this;
+    this.queued = false;
+    const pauseUs = stream.pausedUntilUs - dispatcher.nowUs();
+    if (pauseUs > 0) {
+      // Left alone after traps: its queue stays masked, and costs nothing.
+      this.queued = true;
+      dispatcher.after(pauseUs, () => {
+        this.queued = false;
+        if (!stream.closed) this.release();
+      });
+      return dispatcher.costUs(0, 0);
+    }
+    stream.deferred = false;
+    stream.usedFuel = 0;
+    let frames = stream.waiting;
+    if (frames > 0) stream.run();
+    if (queue !== undefined) frames += queue.iface.driver.serveDeferred(queue.pair, this.budget);
+    stream.deferred = true;
+    if (queue?.pair.waiting === true) this.release();
+    return dispatcher.costUs(frames, stream.usedFuel);
+  }
+}
+
+/** The work of the stack for all that has no queue of its own, as jobs. */
+class StackWork implements Work {
+  constructor(
+    private readonly dispatcher: Dispatcher,
+    private readonly iface: Interface,
+    private readonly server: Server,
+    private readonly budget: number,
+  ) {
+    iface.pair.ready = () => {
+      this.release();
+    };
+  }
+
+  private release(): void {
+    if (this.server.release(this)) this.dispatcher.onJobs();
+  }
+
+  run(): number | undefined {
+    const { iface } = this;
+    const frames = iface.driver.serveDeferred(iface.pair, this.budget);
+    if (iface.pair.waiting) this.release();
+    return this.dispatcher.costUs(frames, 0);
+  }
+}
+
+/** Which queue is whose, and when it is served. */
+export class Dispatcher {
+  readonly bindings: Binding[] = [];
+  private readonly taken = new Set<QueuePair>();
+  private readonly headers = new Map<QueuePair, FramePool>();
+
+  constructor(
+    private readonly stack: Stack,
+    private readonly options: DispatcherOptions,
+  ) {}
+
+  /**
+   * Serves a stream from now on: from a queue of its own if one is free, whose payloads then lie in the agents' window, else from the
+   * first one.
+   * @throws ERR_INVALID_ARGUMENT for a mode that needs a server and has none
+   */
+  bind(stream: Stream, { server, mode = server === undefined ? 'inline' : 'adaptive', budget = 64 }: BindOptions = {}): Binding {
+    if (!['inline', 'job', 'adaptive'].includes(mode)) throw invalid('mode', mode, 'inline, job or adaptive');
+    if (!Number.isInteger(budget) || budget < 1) throw invalid('budget', budget, 'frames a job, from 1 on');
+    if (mode !== 'inline' && server === undefined) throw new RingcubeError('ERR_INVALID_ARGUMENT', `mode: ${mode} needs a server`);
+    const binding = new Binding(this, stream, server, mode, this.ownQueue(stream), budget);
+    const { queue } = binding;
+    if (mode !== 'inline') {
+      stream.deferred = true;
+      stream.onWaiting = binding.onFrames;
+      if (queue !== undefined) queue.pair.ready = binding.onFrames;
+    }
+    // Last: frames come from here on.
+    if (queue !== undefined) this.open(stream, queue);
+    this.bindings.push(binding);
+    this.armTick(binding);
+    return binding;
+  }
+
+  /** From now on the cards' first queues, with all that has none of its own, are served on this server's time. */
+  serveStackOn(server: Server, budget = 64): void {
+    for (const iface of this.stack.interfaces) new StackWork(this, iface, server, budget);
+  }
+
+  private ownQueue(stream: Stream): OwnQueue | undefined {
+    const address = stream.localAddress;
+    if (address === undefined) return undefined;
+    const iface = this.stack.interfaces.find((i) => i.owns(address));
+    if (iface === undefined || (stream.window !== 'copy' && stream.memory !== iface.memory)) return undefined;
+    const pair = iface.driver.pairs.find((candidate) => candidate.index > 0 && !this.taken.has(candidate));
+    if (pair === undefined) return undefined;
+    const rule: FlowRule = { protocol: 'udp', destination: address.toString(), destinationPort: stream.socket.port };
+    return { iface, pair, rule };
+  }
+
+  private open(stream: Stream, { iface, pair, rule }: OwnQueue): void {
+    const { driver } = iface;
+    this.taken.add(pair);
+    if (stream.window === 'copy') driver.openPair(pair);
+    else {
+      let headers = this.headers.get(pair);
+      if (headers === undefined) {
+        headers = new FramePool(iface.memory, { count: pair.rx.ring.size, frameBytes: HEADER_BYTES, id: this.stack.poolId(iface) });
+        driver.addPool(headers);
+        this.headers.set(pair, headers);
+      }
+      driver.splitPair(pair, rule.destination.includes(':') ? SPLIT_V6 : SPLIT_V4, headers, stream.pool);
+    }
+    this.options.steer(iface, rule, pair.index);
+  }
+
+  unbind(binding: Binding): void {
+    const at = this.bindings.indexOf(binding);
+    if (at < 0) return;
+    this.bindings.splice(at, 1);
+    const { queue, stream } = binding;
+    if (queue !== undefined) {
+      this.options.steer(queue.iface, queue.rule, -1);
+      queue.iface.driver.idlePair(queue.pair);
+      this.taken.delete(queue.pair);
+    }
+    stream.close();
+  }
+
+  private armTick(binding: Binding): void {
+    const { stream, server } = binding;
+    const { tickUs } = stream.options;
+    if (tickUs === undefined) return;
+    const work: Work = {
+      run: () => {
+        stream.usedFuel = 0;
+        if (!stream.closed) stream.tick();
+        return this.costUs(0, stream.usedFuel);
+      },
+    };
+    const again = (): void => {
+      if (stream.closed) return;
+      if (server === undefined) work.run();
+      else if (server.release(work)) this.onJobs();
+      this.stack.timers.after(tickUs, again);
+    };
+    this.stack.timers.after(tickUs, again);
+  }
+
+  // --- for bindings ---
+
+  /** @internal */
+  nowUs(): number {
+    return this.stack.nowUs();
+  }
+
+  /** @internal */
+  after(delayUs: number, action: () => void): void {
+    this.stack.timers.after(delayUs, action);
+  }
+
+  /** @internal */
+  onJobs(): void {
+    this.options.onJobs();
+  }
+
+  /** @internal Runs the job that this server has queued, if it is the first of all. In virtual time jobs take time, and so are never run on the way. */
+  runIfFirst(server: Server): void {
+    const { scheduler, costs } = this.options;
+    if (costs === undefined && scheduler!.outranks(server)) scheduler!.runOne();
+  }
+
+  /** @internal What a job took in virtual time; undefined in real time, where it is measured. */
+  costUs(frames: number, fuel: number): number | undefined {
+    const { costs } = this.options;
+    return costs === undefined ? undefined : frames * costs.frameUs + (fuel * costs.instructionNs) / 1e3;
+  }
+}
