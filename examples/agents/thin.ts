@@ -17,7 +17,7 @@ export { ringcube_abi } from 'ringcube/sdk';
 
 const STATE_VERSION = 1;
 const MAX_STREAMS = 64;
-const FRAMES = 8;
+const FRAMES: u32 = 8;
 /** Behind by more than this, the source has begun anew (RFC 3550 A.1). */
 const MAX_MISORDER = 100;
 
@@ -31,7 +31,7 @@ const LAST: usize = 6;
 const SHIFT: usize = 8;
 const FLAGS: usize = 10;
 const FRAME_BYTES: usize = 12;
-const STREAM_BYTES: i32 = 4 + FRAMES * 12;
+const STREAM_BYTES: i32 = 4 + <i32>FRAMES * 12;
 const KNOWN: i32 = 1;
 const KEPT: i32 = 2;
 /** Its last packet, the one with the marker, was there. */
