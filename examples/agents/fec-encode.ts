@@ -43,6 +43,8 @@ function finish(stream: usize): void {
   const protectedBytes = load16(image + PROTECTION_LENGTH);
   const to = emitBuffer();
   if (to != 0) {
+    // Where the packets' version was, E and L stand, which are zero.
+    store<u8>(image, load<u8>(image, FLAGS) & 0x3f, FLAGS);
     memory.copy(to, image, <i32>PARITY + protectedBytes);
     emit(<i32>PARITY + protectedBytes);
     setSequence(image, sequence(image) + 1);

@@ -1,4 +1,5 @@
 // examples/agents/transcode.ts: RTP of L16 to RTP of PCMU (RFC 3551 §4.5.11, §4.5.14; ITU-T G.711).
+import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import t from 'tap';
@@ -85,7 +86,7 @@ t.test('header, contributing sources and extension stay; payload type, payload a
     fc.property(fields, fc.array(fc.integer({ min: -32768, max: 32767 }), { maxLength: 300 }), ({ extension, ...rest }, samples) => {
       const common = extension === undefined ? rest : { ...rest, extension };
       const out = forwarded(agent.run([rtp({ ...common, payload: l16(samples) })]));
-      t.strictSame(out, rtp({ ...common, payloadType: 0, padding: 0, payload: Uint8Array.from(samples, byTable) }));
+      assert.deepEqual(out, rtp({ ...common, payloadType: 0, padding: 0, payload: Uint8Array.from(samples, byTable) }));
     }),
     { numRuns: 200 },
   );
@@ -97,7 +98,7 @@ t.test('stereo becomes the mean of left and right', (t) => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.integer({ min: -32768, max: 32767 }), fc.integer({ min: -32768, max: 32767 })), { maxLength: 200 }), (frames) => {
       const out = forwarded(agent.run([rtp({ payloadType: 97, payload: l16(frames.flat()) })]));
-      t.strictSame(out, rtp({ payloadType: 0, payload: Uint8Array.from(frames, ([left, right]) => byTable(Math.floor((left + right) / 2))) }));
+      assert.deepEqual(out, rtp({ payloadType: 0, payload: Uint8Array.from(frames, ([left, right]) => byTable(Math.floor((left + right) / 2))) }));
     }),
     { numRuns: 100 },
   );
