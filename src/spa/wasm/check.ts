@@ -142,7 +142,7 @@ function described(type: ExternType): string {
       return text.length > 80 ? `${text.slice(0, 79)}…` : text;
     }
     case 'global':
-      return `a ${type.mutable ? 'mutable' : 'immutable'} global ${type.type}`;
+      return `${type.mutable ? 'a mutable' : 'an immutable'} global ${type.type}`;
     default:
       return `a ${type.kind}`;
   }

@@ -111,7 +111,7 @@ export class Instructions {
         reader.skip(16, 'a constant');
         break;
       case Immediate.refType:
-        readReferenceType(reader);
+        this.#heapType();
         break;
       case Immediate.lane:
         reader.skip(1, 'a lane');
@@ -138,6 +138,13 @@ export class Instructions {
     if (first === 0x40) reader.at++;
     else if (first > 0x40 && first < 0x80) readValueType(reader);
     else reader.skipSigned(33, 'the type of a block');
+  }
+
+  /** §5.3.3; in 3.0 also the index of a type, as for blocks. */
+  #heapType(): void {
+    const { at, bytes, end } = this.#reader;
+    if (at < end && (bytes[at] & 0xc0) !== 0x40) throw refused(at, Refused.references);
+    readReferenceType(this.#reader);
   }
 
   /** §5.4.6: alignment and offset. Bit 6 of the alignment says that a memory's index follows. */

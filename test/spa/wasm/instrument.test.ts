@@ -99,7 +99,7 @@ t.test('what is refused', (t) => {
   // Index 1 would be the fuel counter.
   t.throws(() => none(one([...I.i32(2 ** 31 - 1), ...I.globalSet(1), ...I.i32(0)], (m) => m.global(T.i32, true, I.i32(0)))), { code: 'ERR_FORMAT', message: /invalid/ });
   t.throws(() => none(one(I.i32(1), (m) => m.export('ringcube:fuel', 2, 0))), { code: 'ERR_FORMAT', message: /ringcube:fuel/ });
-  const loops = new Array<number>(400_000 * 3).fill(0).map((_, i) => [0x03, 0x40, 0x0b][i % 3]);
+  const loops = new Array<number>(500_000 * 3).fill(0).map((_, i) => [0x03, 0x40, 0x0b][i % 3]);
   t.throws(() => instrument(parseModule(one([...loops, ...I.i32(1)])), { budget: 'fuel', maxPages: 1 }), { code: 'ERR_UNSUPPORTED', message: /function 0 takes/ });
   t.end();
 });
@@ -158,10 +158,9 @@ t.test('bulk operations run in pieces, and do the same (core spec §4.4.7)', (t)
   const run = (bytes: Uint8Array, to: number, from: number, length: number): { outcome: Outcome; memory: string } => {
     const running = new Running(bytes);
     const memory = new Uint32Array(running.memory.buffer);
+    // The first word, which stands for the epoch, stays 0.
     for (let i = 0; i < memory.length; i++) memory[i] = Math.imul(i, 0x9e3779b9);
     const outcome = running.call('run', to, from, length);
-    // Below lies the word that stands for the guard, which stays 0 there.
-    memory[0] = 0;
     return { outcome, memory: createHash('sha1').update(memory).digest('hex') };
   };
   const edge = fc.constantFrom(4, 8, 1000, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 2 * PAGE + 5, 3 * PAGE, 3 * PAGE + 1, 4 * PAGE - 1, 4 * PAGE, 4 * PAGE + 1, 2 ** 31, 0xfffffffc, 0xffffffff, 0xffff0000);
@@ -171,10 +170,9 @@ t.test('bulk operations run in pieces, and do the same (core spec §4.4.7)', (t)
     t.ok(instrumented.every(({ bulk }) => bulk === 1));
     fc.assert(fc.property(edge, edge, length, fc.constantFrom(0, 1, 2), (to, from, size, which) => {
       const source = name === 'copy' || name === 'fill' ? from : from % (3 * PAGE + 2);
-      const { outcome, memory } = run(instrumented[which].bytes, to, source, size);
-      // Without the words that the filler would put under the epoch: modules here leave it alone.
-      if (which === 2 && outcome === 'unreachable') return;
-      t.same({ outcome, memory }, run(bytes, to, source, size));
+      const pieces = run(instrumented[which].bytes, to, source, size);
+      const whole = run(bytes, to, source, size);
+      return pieces.outcome === whole.outcome && pieces.memory === whole.memory;
     }), { numRuns: 100, seed: 20052 });
   }
   t.end();
