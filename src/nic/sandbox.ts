@@ -10,8 +10,6 @@ export interface LinearMemory {
   grow(pages: number): number;
 }
 
-const MAX_BUDGET_US = 2 ** 31 - 1;
-
 /**
  * A WebAssembly.Memory with pages of a region laid into it: agent, card and host then work on the same bytes. It is kept from
  * the garbage collector until close().
@@ -63,8 +61,8 @@ export class Sandbox {
 
   /**
    * Whether the agent may access these pages, all within what one map() laid. Where it may not, a load or store traps, if V8 compiled
-   * it as a checked one; a bulk operation ends the process (FACTS: V8 leaves it unchecked), as does an access by a constant
-   * address below the module's declared minimum. memory.grow() makes all accessible again.
+   * it as a checked one. What V8 does not check ends the process: memory.fill and memory.copy, and an access to a constant address
+   * below the module's declared minimum. memory.grow() makes all accessible again.
    */
   protect(at: number, length: number, access: 'none' | 'read-write'): void {
     try {
@@ -89,6 +87,8 @@ function pages(name: string, value: number, low: number, high: number, of: strin
   if (!Number.isInteger(value) || value % Sandbox.pageBytes !== 0) throw invalid(name, value, `whole pages of ${Sandbox.pageBytes} bytes`);
   if (value < low || value > high) throw invalid(name, value, `from ${low} to ${high}, within the ${of}`);
 }
+
+const MAX_BUDGET_US = 2 ** 31 - 1;
 
 // The control page in 32-bit words: native/core/watchdog.h.
 const SLOT_SHIFT = 4;

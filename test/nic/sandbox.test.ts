@@ -1,4 +1,4 @@
-// Memory that agent and card share, what protects it, and what stops an agent (FACTS: V8 promises none of it, so each is tried).
+// Memory that agent and card share, what protects it, and what stops an agent. V8 promises none of it, so all is tried.
 import { execFile } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

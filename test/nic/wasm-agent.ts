@@ -13,7 +13,7 @@ export const WebAssembly = (globalThis as unknown as { WebAssembly: WebAssemblyN
 export const WASM_PAGE_BYTES = 65536;
 export const MAX_PAGES = 64;
 
-export interface WasmAgent {
+interface WasmAgent {
   peek(at: number): number;
   poke(at: number, value: number): void;
   fill(at: number, value: number, length: number): void;
@@ -73,7 +73,7 @@ function assemble(): Uint8Array {
 
 const module = new WebAssembly.Module(assemble());
 
-export interface Rig {
+interface Rig {
   memory: LinearMemory;
   sandbox: Sandbox;
   agent: WasmAgent;
