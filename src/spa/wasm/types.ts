@@ -37,13 +37,13 @@ export interface GlobalType {
 
 export type ExternType = { readonly kind: 'function'; readonly type: FunctionType } | TableType | MemoryType | GlobalType;
 
-export interface Import {
+interface Import {
   readonly module: string;
   readonly name: string;
   readonly type: ExternType;
 }
 
-export interface Export {
+interface Export {
   readonly name: string;
   readonly index: number;
   readonly type: ExternType;
@@ -60,7 +60,7 @@ export interface Section {
   readonly name: string;
 }
 
-export interface Segment {
+interface Segment {
   /** Written at instantiation; otherwise passive or declarative. */
   readonly active: boolean;
   /** Of an active one: the address or index; undefined where it isn't constant. */
@@ -71,7 +71,7 @@ export interface Segment {
 }
 
 /** Of a function: its locals, then its instructions up to, without, `end`. */
-export interface Body {
+interface Body {
   readonly localsAt: number;
   readonly codeAt: number;
   readonly end: number;

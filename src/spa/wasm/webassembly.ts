@@ -10,7 +10,7 @@ export interface WasmGlobal {
 
 export type WasmFunction = (...args: number[]) => number | undefined;
 
-export interface WasmInstance {
+interface WasmInstance {
   readonly exports: Readonly<Record<string, WasmFunction | WasmGlobal | WasmMemory>>;
 }
 

@@ -6,7 +6,7 @@ import { type Trap } from '../wasm/rig.js';
 /** What the host calls; 'start' runs when the module is instantiated. */
 export type Callback = 'start' | 'init' | 'process' | 'process_batch' | 'tick' | 'save' | 'restore';
 
-export type Expected =
+type Expected =
   /** By the reader or the check, with this among its words. */
   | { kind: 'refused'; message: RegExp }
   /** Taken, and traps in this call, each time; 'budget' where only the budget ends it. */

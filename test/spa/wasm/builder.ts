@@ -85,7 +85,7 @@ export const I = {
   refFunc: (index: number) => [0xd2, ...leb(index)],
 } as const;
 
-export const limits = (min: number, max?: number): number[] => (max === undefined ? [0, ...leb(min)] : [1, ...leb(min), ...leb(max)]);
+const limits = (min: number, max?: number): number[] => (max === undefined ? [0, ...leb(min)] : [1, ...leb(min), ...leb(max)]);
 
 export interface FunctionSpec {
   params?: Bytes;
