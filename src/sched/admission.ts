@@ -17,7 +17,11 @@ export interface Demand {
 }
 
 export type AdmissionResult =
-  | { fits: true }
+  | {
+      fits: true;
+      /** Of servers: what is left of a budget must not be used by one that wakes nearer to its deadline than this. */
+      guardUs: number;
+    }
   | {
       fits: false;
       /** The shortest time from an idle instant after which a deadline may be overrun; Infinity if it lies too far to be found. */
@@ -55,10 +59,12 @@ const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : g
 //
 // For sporadic jobs this is exact: if it fails, some releases make a job late. A server that was left idle may still use what is left
 // of its budget before its deadline, as fast as C/D of the time: its demand rises before the deadline, where that of a job jumps at
-// it. The test is then sufficient: no server is late, but a set that is refused might have been well.
+// it. (A server that blocks asks for nothing else before that deadline: its section counts less C/D of t.) The test is then
+// sufficient: no server is late, but a set that is refused might have been well.
 //
-// h + blocking − t can turn from falling to rising anywhere, but it has its maxima where a demand stops rising: at the deadlines kT + D.
-// So these are the points to look at.
+// h + blocking − t has its maxima where a demand stops rising: at the deadlines kT + D. So these are the points to look at; and t near
+// 0, where the little that is left of a server's budget may find itself blocked for longer than it has time. That is the guard:
+// so near its deadline a leftover must not be used.
 
 /** A set of demands in whole nanoseconds, and what they come to at a time. */
 class DemandSet {
@@ -74,8 +80,8 @@ class DemandSet {
   // Of the last look():
   /** By how much the demand is above the time; negative where there is room. */
   excessNs: number;
-  /** From here up to that time the same section blocks. */
-  blockedAlikeFromNs: number;
+  /** All from here up to that time is well, if that time is. */
+  wellFromNs: number;
 
   constructor(demands: readonly Demand[], blockingUs: number) {
     const up = (us: number): number => Math.ceil(us * 1e3 - ROUNDING_NS);
@@ -88,7 +94,7 @@ class DemandSet {
     this.blocksUntil = Float64Array.from(demands, ({ background }, i) => (background === true ? Infinity : this.deadlines[i]));
     this.blockingNs = up(blockingUs);
     this.excessNs = 0;
-    this.blockedAlikeFromNs = 0;
+    this.wellFromNs = 0;
   }
 
   /** Cost of the last demand, and of its section, which is never longer. */
@@ -120,16 +126,37 @@ class DemandSet {
     return sum;
   }
 
-  /** Whether t is overrun; sets excessNs and blockedAlikeFromNs. */
+  /** Whether t is overrun; sets excessNs and wellFromNs. */
   look(t: number): boolean {
-    const { sections, blocksUntil } = this;
+    const { isServer, costs, deadlines, sections, blocksUntil, blockingNs } = this;
+    const unblocked = this.demandNs(t) + blockingNs;
     let longest = 0;
-    for (let i = 0; i < sections.length; i++) if (blocksUntil[i] > t && sections[i] > longest) longest = sections[i];
-    let from = 0;
-    for (let i = 0; i < sections.length; i++) if (blocksUntil[i] <= t && blocksUntil[i] > from && sections[i] > longest) from = blocksUntil[i];
-    this.excessNs = this.demandNs(t) + longest + this.blockingNs - t;
-    this.blockedAlikeFromNs = from;
+    let wellFrom = 0;
+    for (let i = 0; i < sections.length; i++) {
+      if (blocksUntil[i] <= t) {
+        // Before its deadline it did block; what it then came to is at most this, for demand does not fall.
+        wellFrom = Math.max(wellFrom, Math.min(blocksUntil[i], unblocked + sections[i]));
+      } else {
+        const own = isServer[i] && blocksUntil[i] < Infinity ? (costs[i] * t) / deadlines[i] : 0;
+        longest = Math.max(longest, sections[i] - own);
+      }
+    }
+    this.excessNs = unblocked + longest - t;
+    this.wellFromNs = Math.max(wellFrom, t + Math.min(0, this.excessNs));
     return this.excessNs > ROUNDING_NS;
+  }
+
+  /** Where the demand of servers, blocked, comes below the time for the first time: for a set that fits. */
+  guardNs(): number {
+    const { isServer, costs, deadlines, sections, blocksUntil, blockingNs } = this;
+    const density = costs.reduce((sum, cost, i) => sum + (isServer[i] ? cost / deadlines[i] : 0), 0);
+    const meets = (blocked: number, slope: number): number => (blocked > 0 ? blocked / (1 - slope) : 0);
+    let guard = meets(blockingNs, density);
+    for (let i = 0; i < sections.length; i++) {
+      const own = isServer[i] && blocksUntil[i] < Infinity ? costs[i] / deadlines[i] : 0;
+      guard = Math.max(guard, meets(sections[i] + blockingNs, density - own));
+    }
+    return guard;
   }
 
   /** The latest deadline before t; 0 if there is none. */
@@ -210,8 +237,7 @@ class DemandSet {
 
   /**
    * Some t that is overrun; 0 if there is none; Infinity if that can't be told. QPA (Zhang & Burns 2009), from the horizon down:
-   * with h(t) + blocking = u ≤ t, all from u to t is well, for h does not fall; and the blocking is the same down to where a
-   * section's deadline lies.
+   * where h(t) + blocking = u ≤ t, all from u to t is well, for h does not fall; but for sections whose deadlines lie between.
    */
   someOverrun(): number {
     const horizon = this.utilisation > 1 + ROUNDING_UTILISATION ? Infinity : this.horizonNs();
@@ -219,7 +245,7 @@ class DemandSet {
     let t = this.deadlineBefore(horizon + 1);
     while (t > 0) {
       if (this.look(t)) return t;
-      t = this.deadlineBefore(Math.max(this.blockedAlikeFromNs, Math.min(t, t + this.excessNs)));
+      t = this.deadlineBefore(this.wellFromNs);
     }
     return 0;
   }
@@ -255,7 +281,8 @@ export function processorDemandUs(demands: readonly Demand[], tUs: number): numb
 }
 
 /**
- * Whether `newcomer` can be admitted beside `demands` under EDF: exact where all are sporadic, sufficient where there are servers.
+ * Whether `newcomer` can be admitted beside `demands` under EDF: exact where all are sporadic, sufficient where there are servers
+ * (and these keep to the guard).
  *
  * Utilisations of exactly 1 are decided over the hyperperiod; where that is beyond 2^53 ns, the set is refused.
  *
@@ -267,7 +294,7 @@ export function admission(demands: readonly Demand[], newcomer: Demand, blocking
   const all = [...demands.map((demand, i) => checked(demand, `demands[${i}]`)), checked(newcomer, 'newcomer')];
   const set = new DemandSet(all, blockingUs);
   const some = set.someOverrun();
-  if (some === 0) return { fits: true };
+  if (some === 0) return { fits: true, guardUs: set.guardNs() / 1e3 };
   const atNs = set.firstOverrun(some);
   set.look(atNs);
   const overrunUs = atNs < Infinity ? set.excessNs / 1e3 : NaN;

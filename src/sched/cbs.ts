@@ -52,20 +52,21 @@ export class Cbs {
     return this.deadlineUs - this.relativeDeadlineUs + this.periodUs;
   }
 
-  /** The server has work again, and had none. */
-  wake(nowUs: number): void {
-    const { budgetUs, relativeDeadlineUs, periodUs, deadlineUs } = this;
-    if (nowUs >= this.replenishUs) {
-      this.begin(nowUs + relativeDeadlineUs);
-    } else if (!this.throttled) {
-      const restUs = deadlineUs - nowUs;
-      if (restUs <= 0) this.throttled = true;
-      // q/(d − t) > Q/D
-      else if (this.leftUs * relativeDeadlineUs > budgetUs * restUs) {
-        if (relativeDeadlineUs < periodUs) this.leftUs = (budgetUs * restUs) / relativeDeadlineUs;
-        else this.begin(nowUs + relativeDeadlineUs);
-      }
-    }
+  /**
+   * The server has work again, and had none.
+   *
+   * @param guardUs nearer to the deadline than this what is left must not be used: where jobs are not preempted, the server
+   * might find itself blocked for longer (admission.ts)
+   */
+  wake(nowUs: number, guardUs = 0): void {
+    const { budgetUs, relativeDeadlineUs, periodUs } = this;
+    const restUs = this.deadlineUs - nowUs;
+    if (nowUs >= this.replenishUs) this.begin(nowUs + relativeDeadlineUs);
+    else if (this.throttled) return;
+    // q/(d − t) > Q/D
+    else if (relativeDeadlineUs === periodUs && this.leftUs * relativeDeadlineUs > budgetUs * restUs) this.begin(nowUs + relativeDeadlineUs);
+    else if (restUs <= 0 || restUs < guardUs) this.throttled = true;
+    else this.leftUs = Math.min(this.leftUs, (budgetUs * restUs) / relativeDeadlineUs);
   }
 
   /** Ends throttling, if its time has come, of a server that has work. */
@@ -98,9 +99,9 @@ export class Cbs {
   }
 
   /** The deadline that a job released now would run under; Infinity if it would have to wait. Changes nothing. */
-  deadlineIfWoken(nowUs: number, costUs: number): number {
+  deadlineIfWoken(nowUs: number, costUs: number, guardUs = 0): number {
     const { leftUs, deadlineUs, throttled } = this;
-    this.wake(nowUs);
+    this.wake(nowUs, guardUs);
     const wouldBeUs = this.affords(costUs) ? this.deadlineUs : Infinity;
     this.leftUs = leftUs;
     this.deadlineUs = deadlineUs;

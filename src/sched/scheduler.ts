@@ -43,6 +43,8 @@ export class Scheduler implements ServerOwner {
   private readonly spare: IndexedHeap<Server>;
   /** The background class: a server whose budget never comes. */
   private readonly background: Server;
+  /** Of all that are admitted: admission.ts. */
+  private guardUs: number;
   private nextId: number;
   private running: Server | undefined;
   private runningCharged: boolean;
@@ -60,6 +62,7 @@ export class Scheduler implements ServerOwner {
     this.ready = new IndexedHeap();
     this.throttled = new IndexedHeap();
     this.spare = new IndexedHeap();
+    this.guardUs = 0;
     this.nextId = 0;
     this.running = undefined;
     this.runningCharged = false;
@@ -89,6 +92,8 @@ export class Scheduler implements ServerOwner {
       const right = largestCostUs > 0 ? `at most ${largestCostUs} would fit` : 'no budget would fit';
       throw new RingcubeError('ERR_OUT_OF_RANGE', `budgetUs: got ${options.budgetUs} for server ${JSON.stringify(options.name)}: ${why}; ${right}`);
     }
+    // Servers that are awake keep what they woke with: the newcomer blocks only those that wake after it.
+    this.guardUs = answer.guardUs;
     this.servers.add(this.register(server));
     return server;
   }
@@ -96,6 +101,11 @@ export class Scheduler implements ServerOwner {
   /** Queues work that has no guarantee: it runs when no server's job may. Returns false if its queue is full. */
   releaseBackground(work: Work): boolean {
     return this.background.release(work, Infinity);
+  }
+
+  /** Whether a job runs: no other can be started. */
+  get busy(): boolean {
+    return this.running !== undefined;
   }
 
   /** When the next throttled server's jobs may run again; Infinity if none waits. */
@@ -173,7 +183,7 @@ export class Scheduler implements ServerOwner {
     this.replenish(nowUs);
     let deadlineUs = Infinity;
     if (server.standing === Standing.Ready) deadlineUs = server.cbs.deadlineUs;
-    else if (server.standing === Standing.Idle) deadlineUs = server.cbs.deadlineIfWoken(nowUs, server.jobUs);
+    else if (server.standing === Standing.Idle) deadlineUs = server.cbs.deadlineIfWoken(nowUs, server.jobUs, this.guardUs);
     if (this.running !== undefined && deadlineUs >= (this.runningCharged ? this.running.cbs.deadlineUs : Infinity)) return false;
     return deadlineUs < this.ready.peekKey || this.ready.peek() === server;
   }
@@ -182,7 +192,7 @@ export class Scheduler implements ServerOwner {
   charge(server: Server, usedUs: number): void {
     if (server.standing === Standing.Closed) return;
     const nowUs = this.nowUs();
-    if (server.standing === Standing.Idle) server.cbs.wake(nowUs);
+    if (server.standing === Standing.Idle) server.cbs.wake(nowUs, this.guardUs);
     server.cbs.charge(usedUs);
     server.count.usedUs += usedUs;
     const misplaced = server.standing === Standing.Throttled || (server.standing === Standing.Ready && !server.cbs.affords(server.jobUs));
@@ -196,7 +206,7 @@ export class Scheduler implements ServerOwner {
   released(server: Server, nowUs: number): void {
     this.trace?.add(TraceKind.Release, server.id, nowUs, server.size);
     if (server.standing !== Standing.Idle) return;
-    server.cbs.wake(nowUs);
+    server.cbs.wake(nowUs, this.guardUs);
     this.enter(server, nowUs);
   }
 

@@ -72,7 +72,8 @@ function plainly(demands: readonly Demand[], blocking: number): { at: number; by
     for (const { kind, costUs, deadlineUs, periodUs, sectionUs, background } of demands) {
       if (kind === 'sporadic') demand += at >= deadlineUs ? (Math.floor((at - deadlineUs) / periodUs) + 1) * costUs : 0;
       else demand += Math.floor(at / periodUs) * costUs + Math.min(1, (at % periodUs) / deadlineUs) * costUs;
-      if (deadlineUs > at || background === true) blocked = Math.max(blocked, sectionUs);
+      if (background === true) blocked = Math.max(blocked, sectionUs);
+      else if (deadlineUs > at) blocked = Math.max(blocked, kind === 'server' ? sectionUs - (costUs * at) / deadlineUs : sectionUs);
     }
     const by = demand + blocked + blocking - at;
     if (by > 1e-6) return { at, by };
