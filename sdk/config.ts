@@ -152,7 +152,7 @@ export class Config {
   }
 
   private word(word: string): bool {
-    if (!this.source.startsWith(word, this.at)) return false;
+    if (this.source.substring(this.at, this.at + word.length) != word) return false;
     this.at += word.length;
     return true;
   }

@@ -58,11 +58,12 @@ function position(text: string, offset: number): string {
  * @param sourcePath ends in .ts
  * @param outPath the module; written whole or not at all
  * @returns the module's bytes
- * @throws RingcubeError ERR_FORMAT with `file:line:column: what` of the first error, and how many more there are
+ * @throws RingcubeError ERR_FORMAT with `file:line:column: what` of the first error, and how many more there are; ERR_INVALID_ARGUMENT
+ *   if there is no such source
  */
 export async function buildAgent(sourcePath: string, outPath: string, options: AgentBuildOptions = {}): Promise<Uint8Array> {
   if (!sourcePath.endsWith('.ts')) throw invalid('sourcePath', sourcePath, 'an AssemblyScript file, *.ts');
-  if (textOf(sourcePath) === null) throw invalid('sourcePath', sourcePath, 'a file that can be read');
+  if (textOf(sourcePath) === null) throw new RingcubeError('ERR_INVALID_ARGUMENT', `${sourcePath}: no file that can be read`);
   // A compiler of this size is loaded only by who compiles.
   const compiler = (await import(COMPILER)) as Compiler;
   const baseDir = dirname(resolve(sourcePath));

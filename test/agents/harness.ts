@@ -38,6 +38,15 @@ export function agentModule(name: string): Uint8Array {
   return readFileSync(new URL(`dist/agents/${name}.wasm`, root));
 }
 
+/** Compiled once for all agents of a test. */
+const compiled = new WeakMap<Uint8Array, object>();
+
+function compile(module: Uint8Array): object {
+  const known = compiled.get(module) ?? new Module(module);
+  compiled.set(module, known);
+  return known;
+}
+
 export class TestAgent {
   /** What now() says, in microseconds. */
   nowUs = 0;
@@ -53,7 +62,7 @@ export class TestAgent {
   constructor(module: Uint8Array, configuration: unknown = '', bufferBytes = BUFFER_BYTES) {
     this.bufferBytes = bufferBytes;
     this.memory = new Memory({ initial: 80, maximum: Abi.maxMemoryPages });
-    this.exports = new Instance(new Module(module), {
+    this.exports = new Instance(compile(module), {
       env: {
         memory: this.memory,
         abort: (_message: number, _file: number, line: number, column: number) => {
