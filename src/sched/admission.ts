@@ -77,11 +77,8 @@ class DemandSet {
   private readonly blocksUntil: Float64Array;
   private readonly blockingNs: number;
 
-  // Of the last look():
-  /** By how much the demand is above the time; negative where there is room. */
+  /** Of the last look(): by how much the demand is above the time; negative where there is room. */
   excessNs: number;
-  /** All from here up to that time is well, if that time is. */
-  wellFromNs: number;
 
   constructor(demands: readonly Demand[], blockingUs: number) {
     const up = (us: number): number => Math.ceil(us * 1e3 - ROUNDING_NS);
@@ -94,7 +91,6 @@ class DemandSet {
     this.blocksUntil = Float64Array.from(demands, ({ background }, i) => (background === true ? Infinity : this.deadlines[i]));
     this.blockingNs = up(blockingUs);
     this.excessNs = 0;
-    this.wellFromNs = 0;
   }
 
   /** Cost of the last demand, and of its section, which is never longer. */
@@ -126,23 +122,16 @@ class DemandSet {
     return sum;
   }
 
-  /** Whether t is overrun; sets excessNs and wellFromNs. */
+  /** Whether t is overrun; sets excessNs. */
   look(t: number): boolean {
-    const { isServer, costs, deadlines, sections, blocksUntil, blockingNs } = this;
-    const unblocked = this.demandNs(t) + blockingNs;
+    const { isServer, costs, deadlines, sections, blocksUntil } = this;
     let longest = 0;
-    let wellFrom = 0;
     for (let i = 0; i < sections.length; i++) {
-      if (blocksUntil[i] <= t) {
-        // Before its deadline it did block; what it then came to is at most this, for demand does not fall.
-        wellFrom = Math.max(wellFrom, Math.min(blocksUntil[i], unblocked + sections[i]));
-      } else {
-        const own = isServer[i] && blocksUntil[i] < Infinity ? (costs[i] * t) / deadlines[i] : 0;
-        longest = Math.max(longest, sections[i] - own);
-      }
+      if (blocksUntil[i] <= t) continue;
+      const own = isServer[i] && blocksUntil[i] < Infinity ? (costs[i] * t) / deadlines[i] : 0;
+      longest = Math.max(longest, sections[i] - own);
     }
-    this.excessNs = unblocked + longest - t;
-    this.wellFromNs = Math.max(wellFrom, t + Math.min(0, this.excessNs));
+    this.excessNs = this.demandNs(t) + longest + this.blockingNs - t;
     return this.excessNs > ROUNDING_NS;
   }
 
@@ -237,7 +226,8 @@ class DemandSet {
 
   /**
    * Some t that is overrun; 0 if there is none; Infinity if that can't be told. QPA (Zhang & Burns 2009), from the horizon down:
-   * where h(t) + blocking = u ≤ t, all from u to t is well, for h does not fall; but for sections whose deadlines lie between.
+   * where h(t) + blocking = u ≤ t, all from u to t is well, for h does not fall. Nor is it more with a section that blocks only
+   * before its deadline, and that lies before t: by t its own demand is counted, and that is not less.
    */
   someOverrun(): number {
     const horizon = this.utilisation > 1 + ROUNDING_UTILISATION ? Infinity : this.horizonNs();
@@ -245,7 +235,7 @@ class DemandSet {
     let t = this.deadlineBefore(horizon + 1);
     while (t > 0) {
       if (this.look(t)) return t;
-      t = this.deadlineBefore(this.wellFromNs);
+      t = this.deadlineBefore(Math.min(t, t + this.excessNs));
     }
     return 0;
   }
