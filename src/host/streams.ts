@@ -33,6 +33,7 @@ export class Streams {
   private readonly agents: Agent[] = [];
   private watchdogThread: Watchdog | undefined;
   private stackServed = false;
+  private unused: FaultDomain | undefined;
 
   constructor(
     private readonly stack: Stack,
@@ -59,7 +60,7 @@ export class Streams {
     const { interface: index = 0 } = options;
     const iface = this.stack.interfaces[index];
     if (iface === undefined) throw invalid('interface', index, `from 0 to ${this.stack.interfaces.length - 1}, as the host has cards`);
-    const { bufferBytes = iface.mtu - 28, buffers = iface.pair.rx.ring.size / 2 + 512 } = options;
+    const { bufferBytes = iface.mtu - 28, buffers = Math.min(iface.pair.rx.ring.size / 2 + 512, FaultDomain.mostBuffers(bufferBytes)) } = options;
     const { driver } = iface;
     const domain = new FaultDomain({
       memory: iface.memory,
@@ -74,8 +75,12 @@ export class Streams {
     return domain;
   }
 
-  openAgent({ domain = this.openDomain(), ...options }: HostAgentOptions): Agent {
+  openAgent({ domain: shared, ...options }: HostAgentOptions): Agent {
+    const domain = shared ?? this.unused ?? this.openDomain();
+    // A card's memory is taken for good: a module that is refused leaves its domain to the next.
+    if (shared === undefined) this.unused = domain;
     const agent = new Agent(domain, { nowUs: this.stack.nowUs, stepped: this.costs !== undefined, watchdog: this.watchdog }, options);
+    if (shared === undefined) this.unused = undefined;
     this.agents.push(agent);
     return agent;
   }
@@ -83,16 +88,21 @@ export class Streams {
   private readonly watchdog = (): Watchdog => (this.watchdogThread ??= new Watchdog());
 
   openStream({ server, mode, budget, ...options }: HostStreamOptions): Binding {
+    for (const agent of options.agents) {
+      if (!this.agents.includes(agent)) throw invalid('agents', agent.name, 'agents that this host has opened');
+    }
     if (server !== undefined) this.serveStack();
     const admitted = server === undefined ? undefined : this.scheduler.admit({ name: options.name, ...server });
+    let stream: Stream | undefined;
     try {
-      const stream = new Stream(this.stack, options);
+      stream = new Stream(this.stack, options);
       return this.dispatcher.bind(stream, {
         ...(admitted === undefined ? {} : { server: admitted }),
         ...(mode === undefined ? {} : { mode }),
         ...(budget === undefined ? {} : { budget }),
       });
     } catch (error) {
+      stream?.close();
       admitted?.close();
       throw error;
     }

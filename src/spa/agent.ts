@@ -40,7 +40,7 @@ const TICK = -1;
 export class Agent {
   readonly name: string;
   /** What the last run() left to the host's own handler. */
-  readonly passed = new Payloads(Abi.maxRecords);
+  readonly passed = new Payloads(2 * Abi.maxRecords);
   private settings: AgentSettings;
   private compartment: Compartment;
   private exchange: Exchange;
@@ -51,6 +51,8 @@ export class Agent {
   private readonly backoff = new Backoff();
   /** There is no instance that could be called. */
   private broken = false;
+  /** Instructions that the last run() or tick() used, starting anew after a trap included; 0 where they are not counted. */
+  usedFuel = 0;
   private batches = 0;
   private payloads = 0;
   private fuel = 0;
@@ -82,11 +84,12 @@ export class Agent {
       module instanceof Uint8Array
         ? new WasmCompartment(loadModule(module, settings, host.stepped), domain, settings, instanceHost, host.watchdog)
         : new TrustedCompartment(module, domain, instanceHost);
-    const exchange = new Exchange(domain, compartment.window, settings.emitRoom);
+    let exchange: Exchange | undefined;
     try {
+      exchange = new Exchange(domain, compartment.window, settings.emitRoom);
       this.begin(compartment, exchange, settings, state);
     } catch (error) {
-      exchange.close();
+      exchange?.close();
       compartment.close();
       throw error;
     }
@@ -96,13 +99,26 @@ export class Agent {
   private begin(compartment: Compartment, exchange: Exchange, { configuration }: AgentSettings, state: Uint8Array | undefined): void {
     const { instance } = compartment;
     exchange.prepare(instance);
-    compartment.call(() => {
+    this.call(compartment, () => {
       instance.init(configuration);
     });
     if (state === undefined || !instance.hasState) return;
-    compartment.call(() => {
+    this.call(compartment, () => {
       instance.restore(state);
     });
+  }
+
+  private call(compartment: Compartment, callee: () => void): void {
+    try {
+      compartment.call(callee);
+    } finally {
+      this.countFuel(compartment.budget.usedFuel);
+    }
+  }
+
+  private countFuel(fuel: number): void {
+    this.usedFuel += fuel;
+    this.fuel += fuel;
   }
 
   // --- the data path ---
@@ -113,10 +129,17 @@ export class Agent {
    */
   run(input: Payloads, output: Payloads): void {
     this.passed.count = 0;
-    const n = input.count;
+    this.usedFuel = 0;
+    let rest = input.count;
     input.count = 0;
-    if (this.backoff.active && !this.awake()) this.discard(input, n);
-    else this.serve(input, n, output);
+    while (rest > 0) {
+      // With what the agent before has emitted, they may be more than there are records.
+      const n = rest > Abi.maxRecords ? Abi.maxRecords : rest;
+      if (this.closed || (this.backoff.active && !this.awake())) this.discard(input, n);
+      else this.serve(input, n, output);
+      rest -= n;
+      if (rest > 0) input.moveUp(n, rest);
+    }
   }
 
   private serve(input: Payloads, count: number, output: Payloads): void {
@@ -147,13 +170,8 @@ export class Agent {
     }
     const stopped = budget.leave();
     if (threw) trap = Trap.of(error, stopped);
-    this.fuel += budget.usedFuel;
+    this.countFuel(budget.usedFuel);
     return trap;
-  }
-
-  /** Instructions that the last call used; 0 where they are not counted. */
-  get usedFuel(): number {
-    return this.compartment.budget.usedFuel;
   }
 
   /** Where its payloads lie: in the card's memory (trusted), in pages that it shares with the card, or in its own. */
@@ -168,7 +186,8 @@ export class Agent {
   /** Calls the agent's timer; what it emits is added to `output`. */
   tick(output: Payloads): void {
     this.passed.count = 0;
-    if (this.backoff.active && !this.awake()) return;
+    this.usedFuel = 0;
+    if (this.closed || (this.backoff.active && !this.awake())) return;
     const { compartment, exchange } = this;
     const { instance } = compartment;
     compartment.open();
@@ -193,15 +212,19 @@ export class Agent {
 
   private recover(trap: Trap): void {
     this.traps[trap.cause]++;
-    this.settings.onTrap(trap.cause, `agent ${this.name}: ${trap.message}`);
     this.backoff.trapped(this.host.nowUs());
-    this.restart();
+    try {
+      this.settings.onTrap(trap.cause, `agent ${this.name}: ${trap.message}`);
+    } finally {
+      if (!this.closed) this.restart();
+    }
   }
 
   private restart(): void {
     const { compartment, exchange, settings } = this;
     try {
       compartment.restart();
+      this.countFuel(compartment.budget.usedFuel);
       this.begin(compartment, exchange, settings, this.state);
       this.broken = false;
     } catch (error) {
@@ -222,6 +245,7 @@ export class Agent {
 
   /** Saves the state that the agent starts from after a trap. False if it has none to save. */
   checkpoint(): boolean {
+    this.mustBeOpen();
     const state = this.named(() => this.save());
     if (state !== undefined) this.state = state;
     return state !== undefined;
@@ -232,11 +256,15 @@ export class Agent {
     const { instance } = compartment;
     let state: Uint8Array | undefined;
     if (instance.hasState && !this.broken) {
-      compartment.call(() => {
+      this.call(compartment, () => {
         state = instance.save();
       });
     }
     return state;
+  }
+
+  private mustBeOpen(): void {
+    if (this.closed) throw new RingcubeError('ERR_CLOSED', `agent ${this.name} is closed`);
   }
 
   /**
@@ -244,8 +272,9 @@ export class Agent {
    * goes along where both can. If the new one refuses, the old one goes on.
    */
   replace(options: Partial<Omit<AgentOptions, 'name'>>): void {
+    this.mustBeOpen();
     const settings = settle({ ...this.settings, ...options });
-    const state = this.named(() => this.save());
+    const state = this.named(() => this.save()) ?? this.state;
     const [compartment, exchange] = this.named(() => this.furnish(settings, state));
     exchange.inherit(this.exchange);
     this.exchange.close();

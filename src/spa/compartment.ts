@@ -85,7 +85,7 @@ export class WasmCompartment implements Compartment {
     this.memory = new WebAssembly.Memory({ initial: loaded.initialPages, maximum: settings.maxMemoryPages });
     const trial = sandboxTrial();
     const watched = loaded.budget === 'guard' || loaded.budget === 'epoch';
-    this.window = window ?? (trial.window && memory instanceof Region ? 'shared' : 'copy');
+    this.window = window ?? (settings.protect || (trial.window && memory instanceof Region) ? 'shared' : 'copy');
     if (this.window === 'shared' || watched) this.sandbox = new Sandbox(this.memory);
     try {
       if (this.window === 'shared') {
@@ -95,7 +95,7 @@ export class WasmCompartment implements Compartment {
       }
       if (watched) {
         if (!this.sandbox!.guard()) throw new RingcubeError('ERR_UNSUPPORTED', `budget ${loaded.budget} does not work here (${trial.reason}): use fuel`);
-        this.budget = new WatchdogBudget(watchdog(), this.sandbox!, loaded.budget as 'guard' | 'epoch', settings.budgetUs);
+        this.budget = new WatchdogBudget(watchdog(), this.sandbox!, loaded.budget, settings.budgetUs);
       }
       this.call(() => {
         this.instantiate();

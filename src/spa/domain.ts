@@ -4,6 +4,7 @@ import { Abi } from './abi.js';
 
 /** Of the host's pages, which are what can be mapped. */
 const HOST_PAGE_BYTES = 4096;
+const WINDOW_BYTES = Abi.windowEnd - Abi.windowStart;
 
 export interface FaultDomainOptions {
   /** Where the card's DMA writes, and the window lies. */
@@ -30,10 +31,16 @@ export class FaultDomain {
   readonly bytes: number;
   readonly release: (handle: number) => void;
 
+  /** How many buffers a window has room for. */
+  static mostBuffers(bufferBytes: number): number {
+    return Math.floor(WINDOW_BYTES / FramePool.strideOf(bufferBytes));
+  }
+
   constructor({ memory, poolId, bufferBytes, buffers = 512, release }: FaultDomainOptions) {
+    if (!Number.isInteger(bufferBytes) || bufferBytes < 1 || bufferBytes > 65535) throw invalid('bufferBytes', bufferBytes, 'a whole number from 1 to 65535');
+    if (!Number.isInteger(buffers) || buffers < 1) throw invalid('buffers', buffers, 'a whole number from 1 on');
     const bytes = Math.ceil((FramePool.strideOf(bufferBytes) * buffers) / HOST_PAGE_BYTES) * HOST_PAGE_BYTES;
-    const room = Abi.windowEnd - Abi.windowStart;
-    if (bytes > room) throw invalid('buffers', buffers, `at most ${Math.floor(room / FramePool.strideOf(bufferBytes))} of ${bufferBytes} bytes: a window holds ${room} bytes`);
+    if (bytes > WINDOW_BYTES) throw invalid('buffers', buffers, `at most ${FaultDomain.mostBuffers(bufferBytes)} of ${bufferBytes} bytes: a window holds ${WINDOW_BYTES} bytes`);
     this.memory = memory;
     this.bytes = bytes;
     this.offset = memory.reserve(bytes, HOST_PAGE_BYTES);

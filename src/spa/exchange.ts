@@ -1,3 +1,4 @@
+import { RingcubeError } from '../base/index.js';
 import { type FramePool, type Memory, poolOf } from '../nic/index.js';
 import { Abi, Control, Emit, Input, Verdict } from './abi.js';
 import { type FaultDomain } from './domain.js';
@@ -62,6 +63,10 @@ export class Exchange {
     this.release = release;
     this.delta = window === 'trusted' ? 0 : Abi.windowStart - offset;
     this.slotBytes = pool.strideBytes;
+    const room = Math.floor((Abi.windowEnd - Abi.windowStart) / this.slotBytes);
+    if (window === 'copy' && Abi.maxRecords + emitRoom > room) {
+      throw new RingcubeError('ERR_OUT_OF_RANGE', `a copied window has room for ${room} payloads of ${pool.frameBytes} bytes, of ${Abi.maxRecords} for input and ${emitRoom} to emit (emitRoom): use smaller buffers (bufferBytes)`);
+    }
     this.spares = new Int32Array(emitRoom);
   }
 
@@ -151,7 +156,7 @@ export class Exchange {
       this.release(handle[i]);
     }
     while (emit < emits) this.emit(instance, emit++, output);
-    if (emits > 0) this.replaceSpares(words, emits);
+    if (emits > 0 || (this.spareCount < this.spares.length && this.pool.available > 0)) this.replaceSpares(words, emits);
   }
 
   /** Goes on counting where another one ends. */
@@ -179,7 +184,13 @@ export class Exchange {
     const handle = bytes > pool.frameBytes ? -1 : pool.get();
     if (handle === -1) return false;
     const to = pool.offsetOf(handle);
-    memory.copy(to, input.offset[i], bytes);
+    const from = input.offset[i];
+    // Memory.copy() wants both alike modulo 4, and an agent may have moved the beginning to anywhere.
+    if ((from - to) % 4 === 0) memory.copy(to, from, bytes);
+    else {
+      memory.u8.copyWithin(to, from, from + bytes);
+      memory.copiedBytes += bytes;
+    }
     this.copiedBytes += bytes;
     this.release(input.handle[i]);
     input.handle[i] = handle;

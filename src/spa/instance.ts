@@ -1,5 +1,6 @@
 import { RingcubeError } from '../base/index.js';
 import { Abi, Control, Emit, Input } from './abi.js';
+import { printable } from './printable.js';
 import { FUEL_EXPORT } from './wasm/budget.js';
 import { WebAssembly, type WasmGlobal, type WasmMemory, type WasmModule } from './wasm/webassembly.js';
 
@@ -16,8 +17,8 @@ export interface Instance {
   /** The first `count` input records. */
   batch(count: number): void;
   tick(): void;
-  /** A copy of its state. */
-  save(): Uint8Array;
+  /** A copy of its state; undefined if it can't be saved now. */
+  save(): Uint8Array | undefined;
   restore(state: Uint8Array): void;
 }
 
@@ -26,9 +27,6 @@ export interface InstanceHost {
   nowUs: () => number;
   log: (line: string) => void;
 }
-
-/** env.abort: a trap with words. */
-export class AgentAbort extends Error {}
 
 const INPUT_WORDS = Abi.recordBytes / 4;
 const INPUTS = Control.inputs >> 2;
@@ -80,17 +78,17 @@ export class WasmInstance implements Instance {
       env: {
         memory,
         abort: (message: number, file: number, line: number, column: number) => {
-          throw new AgentAbort(`${utf16(memory, message) || 'abort'} in ${utf16(memory, file) || 'the module'}:${line}:${column}`);
+          throw new Error(`${utf16(memory, message) || 'abort'} in ${utf16(memory, file) || 'the module'}:${line}:${column}`);
         },
       },
       ringcube: {
         now: host.nowUs,
         log: (at: number, length: number) => {
-          host.log(text(at, length));
+          host.log(printable(text(at, length)));
         },
       },
     });
-    this.exports = instance.exports as unknown as Exports;
+    this.exports = instance.exports;
     this.fuel = instance.exports[FUEL_EXPORT] as WasmGlobal | undefined;
     this.hasTick = this.exports.tick !== undefined;
     this.hasState = this.exports.save !== undefined && this.exports.restore !== undefined;
@@ -125,9 +123,10 @@ export class WasmInstance implements Instance {
     this.exports.tick?.();
   }
 
-  save(): Uint8Array {
+  save(): Uint8Array | undefined {
     const length = this.exports.save!(Abi.stateAt, Abi.stateBytes);
-    if (!(length >= 0 && length <= Abi.stateBytes)) throw new RingcubeError('ERR_OUT_OF_RANGE', `save returned ${length}, which is no length from 0 to ${Abi.stateBytes}`);
+    if (length < 0) return undefined;
+    if (length > Abi.stateBytes) throw new RingcubeError('ERR_OUT_OF_RANGE', `save returned ${length}: a state has ${Abi.stateBytes} bytes at most`);
     return this.u8.slice(Abi.stateAt, Abi.stateAt + length);
   }
 
@@ -204,7 +203,10 @@ export class TrustedInstance implements Instance {
   }
 
   save(): Uint8Array {
-    return this.agent.save!().slice();
+    const state = this.agent.save!().slice();
+    // It may be a WebAssembly agent's that takes it over.
+    if (state.length > Abi.stateBytes) throw new RingcubeError('ERR_OUT_OF_RANGE', `save returned ${state.length} bytes: a state has ${Abi.stateBytes} at most`);
+    return state;
   }
 
   restore(state: Uint8Array): void {

@@ -51,8 +51,12 @@ export function settle(options: AgentOptions): AgentSettings {
     onTrap: () => undefined,
     ...(Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as AgentOptions),
   };
-  const { name, window, protect, budget, budgetUs, fuel, maxMemoryPages, emitRoom } = settings;
-  if (name === '') throw invalid('name', name, 'a name');
+  const { name, module, configuration, window, protect, budget, budgetUs, fuel, maxMemoryPages, emitRoom } = settings;
+  if (typeof name !== 'string' || name === '') throw invalid('name', name, 'a text, not empty');
+  if (!(module instanceof Uint8Array) && typeof (module as Partial<TrustedAgent> | undefined)?.process !== 'function') {
+    throw invalid('module', module, "a WebAssembly module's bytes (Uint8Array), or an agent with a function process()");
+  }
+  if (typeof configuration !== 'string') throw invalid('configuration', configuration, 'a text');
   if (window !== undefined && !['shared', 'copy'].includes(window)) throw invalid('window', window, 'shared or copy');
   if (budget !== undefined && !['guard', 'epoch', 'fuel', 'none'].includes(budget)) throw invalid('budget', budget, 'guard, epoch, fuel or none');
   if (!(budgetUs >= 50 && budgetUs <= 60e6)) throw invalid('budgetUs', budgetUs, 'from 50 to 60 million microseconds');

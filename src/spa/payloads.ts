@@ -34,4 +34,13 @@ export class Payloads {
     this.count = count + 1;
     return true;
   }
+
+  /** Moves entries [from, from + count) to the front, whatever `this.count` says. */
+  moveUp(from: number, count: number): void {
+    this.handle.copyWithin(0, from, from + count);
+    this.offset.copyWithin(0, from, from + count);
+    this.length.copyWithin(0, from, from + count);
+    this.meta.copyWithin(0, from, from + count);
+    this.output.copyWithin(0, from, from + count);
+  }
 }

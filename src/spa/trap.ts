@@ -1,6 +1,7 @@
 import { RingcubeError } from '../base/index.js';
-import { AgentAbort } from './instance.js';
 import { type TrapCause } from './options.js';
+import { printable } from './printable.js';
+import { WebAssembly } from './wasm/webassembly.js';
 
 /** Why a call into an agent ended early. */
 export class Trap {
@@ -12,9 +13,10 @@ export class Trap {
   /** Of what a call threw, and whether its budget had stopped it. */
   static of(error: unknown, stopped: boolean): Trap {
     if (stopped) return new Trap('budget', 'stopped: it ran over its budget');
-    if (error instanceof AgentAbort) return new Trap('abort', error.message);
-    if (error instanceof RangeError) return new Trap('stack', `out of stack: ${error.message}`);
-    return new Trap('fault', error instanceof Error ? error.message : String(error));
+    if (error instanceof WebAssembly.RuntimeError) return new Trap('fault', error.message);
+    // V8 has no class of its own for it.
+    if (error instanceof RangeError && error.message.includes('call stack')) return new Trap('stack', `out of stack: ${error.message}`);
+    return new Trap('abort', printable(error instanceof Error ? error.message : String(error)));
   }
 
   toError(): RingcubeError {

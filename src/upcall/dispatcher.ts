@@ -53,6 +53,8 @@ interface OwnQueue {
 export class Binding implements Work {
   /** A job is queued, or will be at a later time. */
   private queued = false;
+  /** The agents' timers are to be called, by a job of their own. */
+  private tickDue = false;
 
   constructor(
     private readonly dispatcher: Dispatcher,
@@ -78,7 +80,17 @@ export class Binding implements Work {
     return this.queued;
   }
 
-  /** One job: the frames that wait, at most the budget, through the stack and the agents. */
+  /** The agents' timers are due. Ticks that nobody had time for become one. */
+  tick(): void {
+    if (this.server === undefined) {
+      this.stream.tick();
+      return;
+    }
+    this.tickDue = true;
+    this.release();
+  }
+
+  /** One job: the agents' timers, or the frames that wait, at most the budget, through the stack and the agents. */
   run(): number | undefined {
     const { stream, queue, dispatcher } = this;
     this.queued = false;
@@ -92,14 +104,27 @@ export class Binding implements Work {
       });
       return dispatcher.costUs(0, 0);
     }
-    stream.deferred = false;
     stream.usedFuel = 0;
-    let frames = stream.waiting;
-    if (frames > 0) stream.run();
-    if (queue !== undefined) frames += queue.iface.driver.serveDeferred(queue.pair, this.budget);
-    stream.deferred = true;
-    if (queue?.pair.waiting === true) this.release();
+    let frames = 0;
+    if (this.tickDue) {
+      this.tickDue = false;
+      stream.tick();
+    } else if (this.mode !== 'inline') frames = this.serve();
+    if (!stream.closed && (stream.waiting > 0 || queue?.pair.waiting === true)) this.release();
     return dispatcher.costUs(frames, stream.usedFuel);
+  }
+
+  private serve(): number {
+    const { stream, queue } = this;
+    const waited = stream.waiting;
+    stream.deferred = false;
+    try {
+      if (waited > 0) stream.run();
+      // What a handler was told of may have made it close the stream.
+      return queue === undefined || stream.closed ? waited : waited + queue.iface.driver.serveDeferred(queue.pair, this.budget);
+    } finally {
+      stream.deferred = true;
+    }
   }
 }
 
@@ -155,9 +180,14 @@ export class Dispatcher {
       stream.onWaiting = binding.onFrames;
       if (queue !== undefined) queue.pair.ready = binding.onFrames;
     }
-    // Last: frames come from here on.
-    if (queue !== undefined) this.open(stream, queue);
     this.bindings.push(binding);
+    try {
+      // Last: frames come from here on.
+      if (queue !== undefined) this.open(stream, queue);
+    } catch (error) {
+      this.unbind(binding);
+      throw error;
+    }
     this.armTick(binding);
     return binding;
   }
@@ -201,28 +231,25 @@ export class Dispatcher {
     const { queue, stream } = binding;
     if (queue !== undefined) {
       this.options.steer(queue.iface, queue.rule, -1);
-      queue.iface.driver.idlePair(queue.pair);
-      this.taken.delete(queue.pair);
+      const idle = (): void => {
+        queue.iface.driver.idlePair(queue.pair);
+        this.taken.delete(queue.pair);
+      };
+      // Closed by a handler of its own, the queue is in use until its batch is done with.
+      if (stream.running) this.stack.timers.after(0, idle);
+      else idle();
     }
     stream.close();
   }
 
   private armTick(binding: Binding): void {
-    const { stream, server } = binding;
+    const { stream } = binding;
     const { tickUs } = stream.options;
     if (tickUs === undefined) return;
-    const work: Work = {
-      run: () => {
-        stream.usedFuel = 0;
-        if (!stream.closed) stream.tick();
-        return this.costUs(0, stream.usedFuel);
-      },
-    };
     const again = (): void => {
       if (stream.closed) return;
-      if (server === undefined) work.run();
-      else if (server.release(work)) this.onJobs();
       this.stack.timers.after(tickUs, again);
+      binding.tick();
     };
     this.stack.timers.after(tickUs, again);
   }
@@ -247,7 +274,8 @@ export class Dispatcher {
   /** @internal Runs the job that this server has queued, if it is the first of all. In virtual time jobs take time, and so are never run on the way. */
   runIfFirst(server: Server): void {
     const { scheduler, costs } = this.options;
-    if (costs === undefined && scheduler!.outranks(server)) scheduler!.runOne();
+    // Within a job (what the stack's brings to light, on its way) it has to wait for its end, whatever its rank.
+    if (costs === undefined && !scheduler!.busy && scheduler!.outranks(server)) scheduler!.runOne();
   }
 
   /** @internal What a job took in virtual time; undefined in real time, where it is measured. */

@@ -63,6 +63,8 @@ export class Stream {
   /** Told when the first one does. */
   onWaiting: () => void = () => undefined;
   closed = false;
+  /** Payloads are on their way through the agents. */
+  running = false;
   private readonly domain: FaultDomain;
   private readonly flows: readonly UdpFlow[];
   private input = new Payloads(BATCH_PAYLOADS);
@@ -74,6 +76,9 @@ export class Stream {
   ) {
     const { name, port, address, agents, outputs = [], tickUs } = options;
     if (agents.length === 0) throw invalid('agents', agents, 'at least one');
+    for (const { name, domain } of agents) {
+      if (domain.memory !== agents[0].domain.memory) throw invalid('agents', name, `all of one card: ${agents[0].name} is another's`);
+    }
     if (tickUs !== undefined && !(tickUs >= 100)) throw invalid('tickUs', tickUs, 'at least 100');
     this.name = name;
     this.domain = agents[0].domain;
@@ -118,6 +123,7 @@ export class Stream {
           continue;
         }
         this.run();
+        if (this.closed) return;
       }
       const meta = this.senders.numberOf(batch, i);
       if (batch.memory !== memory || batch.handle[i] === -1) this.adopt(batch, i, meta);
@@ -155,8 +161,15 @@ export class Stream {
   /** Takes what is there through the agents, and what comes of it to the outputs. */
   run(): void {
     const { agents } = this.options;
-    for (let i = 0; i < agents.length; i++) this.step(agents[i], false);
-    this.sendAll();
+    this.running = true;
+    try {
+      for (let i = 0; i < agents.length; i++) this.step(agents[i], false);
+      this.sendAll();
+    } finally {
+      // Of a handler that threw.
+      if (this.input.count > 0) this.discard();
+      this.running = false;
+    }
   }
 
   /** The agents' timers; what one emits goes through those behind it. */
@@ -164,15 +177,28 @@ export class Stream {
     const { agents } = this.options;
     // What waits for run() must go on waiting.
     const waiting = this.input;
-    for (let i = 0; i < agents.length; i++) {
-      if (!agents[i].hasTick) continue;
-      this.input = this.tickInput;
-      this.step(agents[i], true);
-      for (let k = i + 1; k < agents.length; k++) this.step(agents[k], false);
-      this.sendAll();
-      this.tickInput = this.input;
+    this.running = true;
+    try {
+      for (let i = 0; i < agents.length; i++) {
+        if (!agents[i].hasTick) continue;
+        this.input = this.tickInput;
+        this.step(agents[i], true);
+        for (let k = i + 1; k < agents.length; k++) this.step(agents[k], false);
+        this.sendAll();
+        this.tickInput = this.input;
+      }
+    } finally {
+      if (this.input !== waiting) this.giveBackTo(waiting);
+      this.running = false;
     }
+  }
+
+  /** After a tick, however it ended. */
+  private giveBackTo(waiting: Payloads): void {
+    this.discard();
+    this.tickInput = this.input;
     this.input = waiting;
+    if (this.closed) this.discard();
   }
 
   private tickInput = new Payloads(BATCH_PAYLOADS);
@@ -184,22 +210,28 @@ export class Stream {
     else if (input.count > 0) agent.run(input, output);
     else return;
     this.usedFuel += agent.usedFuel;
-    if (agent.passed.count > 0) this.deliver(agent.passed);
     this.input = output;
     this.output = input;
+    if (agent.passed.count > 0) this.deliver(agent.passed);
   }
 
   private deliver(passed: Payloads): void {
     const { u8 } = this.domain.memory;
     const { onPayload } = this.options;
-    for (let i = 0; i < passed.count; i++) {
-      onPayload?.(u8, passed.offset[i], passed.length[i], passed.meta[i]);
-      this.domain.release(passed.handle[i]);
+    let i = 0;
+    try {
+      for (; i < passed.count; i++) {
+        if (!this.closed) onPayload?.(u8, passed.offset[i], passed.length[i], passed.meta[i]);
+        this.domain.release(passed.handle[i]);
+      }
+    } finally {
+      for (; i < passed.count; i++) this.domain.release(passed.handle[i]);
+      passed.count = 0;
     }
-    passed.count = 0;
   }
 
   private sendAll(): void {
+    if (this.closed) return this.discard();
     const { input, flows } = this;
     const { handle, offset, length, output, count } = input;
     input.count = 0;
@@ -238,10 +270,14 @@ export class Stream {
 
   /** Gives back what waits, and the port. */
   close(): void {
+    this.discard();
+    this.closed = true;
+    this.socket.close();
+  }
+
+  private discard(): void {
     const { handle, count } = this.input;
     for (let i = 0; i < count; i++) this.domain.release(handle[i]);
     this.input.count = 0;
-    this.closed = true;
-    this.socket.close();
   }
 }
