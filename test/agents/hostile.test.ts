@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
+import { checkAgent } from '../../src/spa/wasm/check.js';
+import { parseModule } from '../../src/spa/wasm/module.js';
 import { root } from '../repo/tree.js';
 import { TestAgent, agentModule } from './harness.js';
 import { RTCP, rtp } from './rtp.js';
@@ -44,8 +46,9 @@ const event = fc.record({ payloads: fc.array(payload, { maxLength: 12 }), sender
 
 const names = readdirSync(new URL('examples/agents/', root)).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length));
 
-t.test('every example has its configurations here', (t) => {
+t.test('every example keeps the contract, and has its configurations here', (t) => {
   t.same(names.sort(), Object.keys(CONFIGURATIONS).sort());
+  for (const name of names) t.same(checkAgent(parseModule(agentModule(name))), [], name);
   t.end();
 });
 
