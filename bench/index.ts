@@ -3,6 +3,7 @@
 import { type Bench } from './context.js';
 import { micro } from './micro/micro.js';
 import { copy } from './path/copy.js';
+import { edf } from './path/edf.js';
 import { forward } from './path/forward.js';
 import { garbage } from './path/garbage.js';
 import { idle } from './path/idle.js';
@@ -12,4 +13,4 @@ import { udp } from './path/udp.js';
 export { type Bench, type BenchContext } from './context.js';
 
 /** In the order in which they run and are reported. */
-export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, idle, garbage, micro];
+export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, idle, edf, garbage, micro];
