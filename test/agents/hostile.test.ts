@@ -71,7 +71,7 @@ for (const name of names) {
           agent = after;
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
     t.end();
   });
@@ -95,7 +95,7 @@ for (const name of names) {
         for (const { payloads } of events) agent.run(payloads);
         if (agent.has('tick')) for (let i = 0; i < 3; i++) agent.tick();
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
     t.ok(taken > 0, `${taken} were taken`);
     t.end();
@@ -115,7 +115,7 @@ t.test('any configuration is taken or refused with a line', (t) => {
           assert.match((error as Error).message, /^refused: configuration: ./su);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 150 },
     );
   }
   t.end();
