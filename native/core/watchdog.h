@@ -6,11 +6,11 @@
 //   the slot:
 //           rearm()
 //
-// and each time that one number stands there for longer than the slot's budget, claims the slot by
-// compare-and- exchange and stops the agent (Sandbox::stop). Whoever of the two comes first wins, so an agent
-// that has left is never stopped. Time is CLOCK_MONOTONIC's from when the number was first seen, up to a tick
-// late: an agent runs for its budget, a tick and the thread's own wake-up at most, and never less than its
-// budget.
+// and where one number stands for longer than the slot's budget, claims the slot by compare-and-exchange and
+// stops the agent (Sandbox::stop). Whoever of the two comes first wins, so an agent that has left is never
+// stopped. The budget is of the CPU time of the agent's thread from when the number was first seen, up to a
+// tick late: an agent has never less than its budget, however busy the machine, and at most a tick and this
+// thread's own wake-up more.
 #pragma once
 
 #include <pthread.h>
@@ -19,6 +19,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -63,7 +64,8 @@ class Watchdog {
     return size_t{watchdog_layout::kSlots} * watchdog_layout::kLineWords * sizeof(int32_t);
   }
 
-  // A slot from 1 on, for this agent until remove(); 0 if there is none left, or no guard page.
+  // A slot from 1 on, for this agent, which the calling thread runs, until remove(); 0 if there is none left,
+  // or no guard page.
   uint32_t add(std::shared_ptr<Sandbox> sandbox, Sandbox::Stop how, uint32_t budget_us, std::string& error);
   void remove(uint32_t slot);
   // Lets an agent that was stopped run again. No harm if it wasn't.
@@ -79,8 +81,10 @@ class Watchdog {
   struct Slot {
     std::shared_ptr<Sandbox> sandbox;
     Sandbox::Stop how = Sandbox::Stop::kGuard;
-    int32_t seen = 0;  // the state at the last look, and since when it is that
+    clockid_t clock = CLOCK_MONOTONIC;  // of the CPU time of the thread that runs it
+    int32_t seen = 0;                   // the state at the last look, and since when it is that
     TimeNs since_ns = 0;
+    TimeNs cpu_ns = 0;  // of `clock`, at `since_ns`; if it runs
   };
 
   explicit Watchdog(int32_t* control) : control_(control), slots_(watchdog_layout::kSlots) {}
@@ -91,6 +95,7 @@ class Watchdog {
   void outrank();
   void run();
   TimeNs look(TimeNs now);
+  TimeNs watch(uint32_t number, Slot& slot, TimeNs budget, TimeNs now);
   bool any_running() const;
   void fire(uint32_t number, Slot& slot, TimeNs due);
   void park(std::unique_lock<std::mutex>& lock);

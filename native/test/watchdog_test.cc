@@ -228,6 +228,16 @@ TEST(a_budget_may_change_while_the_agent_runs) {
   CHECK(agent.leave());
 }
 
+TEST(a_budget_is_of_the_agents_own_cpu_time) {
+  const auto watchdog = made();
+  Agent agent(*watchdog, Sandbox::Stop::kGuard, 5000);
+  agent.enter();
+  std::this_thread::sleep_for(50ms);
+  CHECK(!agent.is_stopped());
+  CHECK(agent.runs_away());
+  CHECK(agent.leave());
+}
+
 TEST(agents_on_many_threads_are_stopped_each_for_itself) {
   const auto watchdog = made();
   std::thread threads[4];

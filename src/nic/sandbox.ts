@@ -114,10 +114,10 @@ export interface LastStop {
 }
 
 /**
- * A thread that stops agents. Real time: what else the machine does while an agent runs counts as the agent's. An agent always has
- * its budget, and is stopped within 250 µs (a quarter of the least budget, if that is less, but at least 50 µs) and the thread's
- * own wake-up after it. The thread sleeps while no agent runs. Under a real-time scheduling policy it takes the next higher priority
- * than the thread that enters, where the system allows that.
+ * A thread that stops agents. A budget is CPU time of the thread that called add(), so an agent always has all of it, however busy the
+ * machine; it is stopped within 250 µs (a quarter of the least budget, if that is less, but at least 50 µs) and the watchdog's own
+ * wake-up after it. The watchdog sleeps while no agent runs. Its priority is a real-time one, above that of the thread that enters,
+ * where the system allows that.
  */
 export class Watchdog {
   readonly #native: NativeWatchdog;
