@@ -44,11 +44,13 @@ const mutated = fc.tuple(real, fc.array(fc.tuple(fc.oneof(fc.nat(40), fc.nat(BUF
 const payload = fc.oneof(fc.uint8Array({ maxLength: BUFFER_BYTES }), real, mutated, mutated, fc.constant(RTCP));
 const event = fc.record({ payloads: fc.array(payload, { maxLength: 12 }), senders: fc.array(fc.nat(300), { maxLength: 12 }), emitRoom: fc.constantFrom(0, 1, 256), passesUs: fc.nat(3_000_000) });
 
-const names = readdirSync(new URL('examples/agents/', root)).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length));
+const all = readdirSync(new URL('examples/agents/', root)).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length));
+/** Those that mean well. */
+const names = all.filter((name) => name !== 'misbehave').sort();
 
 t.test('every example keeps the contract, and has its configurations here', (t) => {
-  t.same(names.sort(), Object.keys(CONFIGURATIONS).sort());
-  for (const name of names) t.same(checkAgent(parseModule(agentModule(name))), [], name);
+  t.same(names, Object.keys(CONFIGURATIONS).sort());
+  for (const name of all) t.same(checkAgent(parseModule(agentModule(name))), [], name);
   t.end();
 });
 
