@@ -1,6 +1,6 @@
 import { invalid } from '../base/index.js';
 import { type Nic, Watchdog } from '../nic/index.js';
-import { type Scheduler, type ServerOptions } from '../sched/index.js';
+import { type Scheduler, Server, type ServerOptions } from '../sched/index.js';
 import { Agent, type AgentOptions, FaultDomain } from '../spa/index.js';
 import { type Stack } from '../stack/index.js';
 import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamOptions } from '../upcall/index.js';
@@ -20,8 +20,8 @@ export interface HostAgentOptions extends AgentOptions {
 }
 
 export interface HostStreamOptions extends StreamOptions, Omit<BindOptions, 'server'> {
-  /** Its share of the processor; without one it runs in the interrupt, unscheduled. */
-  server?: Omit<ServerOptions, 'name'>;
+  /** Its share of the processor, or another stream's that it shares; without one it runs in the interrupt, unscheduled. */
+  server?: Omit<ServerOptions, 'name'> | Server;
 }
 
 /** A share for the stack itself, so that a flood of what is for no agent can't take the agents' time. */
@@ -33,6 +33,8 @@ export class Streams {
   private readonly agents: Agent[] = [];
   private watchdogThread: Watchdog | undefined;
   private stackServed = false;
+  /** Admitted here, for streams. */
+  private readonly servers = new Set<Server>();
   private unused: FaultDomain | undefined;
 
   constructor(
@@ -92,7 +94,8 @@ export class Streams {
       if (!this.agents.includes(agent)) throw invalid('agents', agent.name, 'agents that this host has opened');
     }
     if (server !== undefined) this.serveStack();
-    const admitted = server === undefined ? undefined : this.scheduler.admit({ name: options.name, ...server });
+    const admitted = server === undefined || server instanceof Server ? server : this.scheduler.admit({ name: options.name, ...server });
+    if (admitted !== server) this.servers.add(admitted!);
     let stream: Stream | undefined;
     try {
       stream = new Stream(this.stack, options);
@@ -103,7 +106,7 @@ export class Streams {
       });
     } catch (error) {
       stream?.close();
-      admitted?.close();
+      if (admitted !== server) this.closeServer(admitted!);
       throw error;
     }
   }
@@ -117,7 +120,15 @@ export class Streams {
 
   closeStream(binding: Binding): void {
     this.dispatcher.unbind(binding);
-    binding.server?.close();
+    const { server } = binding;
+    // The last one closes what was admitted for the first; a server of the caller's is the caller's to close.
+    const shared = this.dispatcher.bindings.some((other) => other.server === server);
+    if (server !== undefined && this.servers.has(server) && !shared) this.closeServer(server);
+  }
+
+  private closeServer(server: Server): void {
+    this.servers.delete(server);
+    server.close();
   }
 
   close(): void {

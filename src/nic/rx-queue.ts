@@ -1,6 +1,6 @@
 import { specialise } from '../base/index.js';
 import { type FrameBatch, FrameFlag, PerBatch } from './batch.js';
-import { Desc, Hdr, VirtioNetHdr } from './layout.js';
+import { Hdr, VirtioNetHdr } from './layout.js';
 import { type FramePool, poolOf } from './pool.js';
 import { NOBODY, type Virtqueue } from './virtqueue.js';
 
@@ -45,7 +45,7 @@ export class RxQueue {
     };
   }
 
-  private static readonly verifies = (u8: Uint8Array, offsets: Int32Array, flags: Uint8Array, header: number, valid: number) => {
+  protected static readonly verifies = (u8: Uint8Array, offsets: Int32Array, flags: Uint8Array, header: number, valid: number) => {
     return (n: number): void => {
       for (let i = 0; i < n; i++) flags[i] = (u8[offsets[i] - header] & valid) >> 1;
     };
@@ -143,6 +143,10 @@ export class MergeableRxQueue extends RxQueue {
  * pools, so that whoever gets the payload's pool never sees a header.
  */
 export class SplitRxQueue extends RxQueue {
+  private readonly splits = new PerBatch((batch) => this.makeSplit(batch));
+  private readonly getBoth: (n: number) => void;
+  private readonly offerBoth: (n: number) => void;
+
   constructor(
     ring: Virtqueue,
     headers: FramePool,
@@ -152,39 +156,54 @@ export class SplitRxQueue extends RxQueue {
     readonly payloads: FramePool,
   ) {
     super(ring, headers, checksums);
+    const [handles, offsets, payloadHandles, payloadOffsets] = Array.from({ length: 4 }, () => new Int32Array(ring.size));
+    const getHeaders = headers.gets(handles, offsets);
+    const getPayloads = payloads.gets(payloadHandles, payloadOffsets);
+    this.getBoth = (n) => {
+      getHeaders(n);
+      getPayloads(n);
+    };
+    this.offerBoth = ring.offersEmptyTwo(handles, offsets, HDR, HDR + splitBytes, payloadHandles, payloadOffsets, payloads.frameBytes);
   }
 
-  override refill(): boolean {
-    const { ring, pool, payloads, splitBytes } = this;
-    for (let n = Math.min(ring.room >> 1, pool.available, payloads.available); n > 0; n--) {
-      const handle = pool.get();
-      const payload = payloads.get();
-      ring.offerTwo(
-        pool.offsetOf(handle) - HDR,
-        HDR + splitBytes,
-        Desc.Write,
-        handle,
-        payloads.offsetOf(payload),
-        payloads.frameBytes,
-        Desc.Write,
-        payload,
-      );
+  private makeSplit({ handle, length, offset, flags, payloadHandle, payloadOffset, payloadLength }: FrameBatch): Receive & { split: (n: number) => void } {
+    const { ring, pool, payloads } = this;
+    const locateHeaders = pool.locates(handle, offset);
+    const locatePayloads = payloads.locates(payloadHandle, payloadOffset);
+    return {
+      take: ring.takesWritten(handle, length, HDR, payloadHandle),
+      locate: (n) => {
+        locateHeaders(n);
+        locatePayloads(n);
+      },
+      verify: specialise(RxQueue.verifies)(ring.memory.u8, offset, flags, HDR, Hdr.DataValid),
+      split: specialise(SplitRxQueue.splitting)(length, payloadLength, this.splitBytes),
+    };
+  }
+
+  private static readonly splitting = (lengths: Int32Array, payloadLengths: Int32Array, splitBytes: number) => (n: number): void => {
+    for (let i = 0; i < n; i++) {
+      const bytes = lengths[i];
+      const header = bytes < splitBytes ? bytes : splitBytes;
+      lengths[i] = header;
+      payloadLengths[i] = bytes - header;
     }
-    return ring.publish();
+  };
+
+  override refill(): boolean {
+    const n = Math.min(this.ring.room >> 1, this.pool.available, this.payloads.available);
+    if (n === 0) return false;
+    this.getBoth(n);
+    this.offerBoth(n);
+    return this.ring.publish();
   }
 
   override receive(batch: FrameBatch, max: number = batch.capacity): number {
-    const { ring, pool, payloads, splitBytes } = this;
-    const { handle, offset, length, flags, payloadHandle, payloadOffset, payloadLength } = batch;
-    const n = ring.takeWrittenTwo(Math.min(ring.used(), max, batch.capacity), handle, payloadHandle, length, HDR);
-    for (let i = 0; i < n; i++) {
-      const bytes = length[i];
-      offset[i] = pool.offsetOf(handle[i]);
-      payloadOffset[i] = payloads.offsetOf(payloadHandle[i]);
-      length[i] = Math.min(bytes, splitBytes);
-      payloadLength[i] = bytes - length[i];
-      if (this.checksums) flags[i] = (ring.memory.u8[offset[i] - HDR] & Hdr.DataValid) >> 1;
-    }
+    const { take, locate, verify, split } = this.splits.get(batch);
+    const n = take(Math.min(this.ring.used(), max, batch.capacity));
+    locate(n);
+    split(n);
+    if (this.checksums) verify(n);
     batch.count = n;
     return n;
   }

@@ -187,6 +187,47 @@ export class Virtqueue {
     };
   };
 
+  /** As offersEmpty(), for chains of two, 2 n ≤ room: `bytes` from `header` ahead of the first one's offset, `secondBytes` at the second one's. */
+  offersEmptyTwo(
+    handles: Int32Array, offsets: Int32Array, header: number, bytes: number, secondHandles: Int32Array, secondOffsets: Int32Array, secondBytes: number,
+  ): (n: number) => void {
+    return specialise(Virtqueue.emptyTwos)(this, handles, offsets, header, bytes, secondHandles, secondOffsets, secondBytes, Desc.Write, Desc.Next);
+  }
+
+  private static readonly emptyTwos = (
+    ring: Virtqueue, handles: Int32Array, offsets: Int32Array, header: number, bytes: number,
+    secondHandles: Int32Array, secondOffsets: Int32Array, secondBytes: number, write: number, goesOn: number,
+  ) => {
+    const { i32, u16, desc32, availRing, free, mask, owners, seconds, nextOf, heads } = ring;
+    return (n: number): void => {
+      const { freeHead, nextAvail } = ring;
+      for (let i = 0, d = freeHead, a = nextAvail; i < n; i++, d += 2, a++) {
+        const id = free[d & mask];
+        const next = free[(d + 1) & mask];
+        const at = desc32 + (id << 2);
+        i32[at] = offsets[i] - header;
+        i32[at + 2] = bytes;
+        i32[at + 3] = write | goesOn | (next << 16);
+        const at2 = desc32 + (next << 2);
+        i32[at2] = secondOffsets[i];
+        i32[at2 + 2] = secondBytes;
+        i32[at2 + 3] = write;
+        owners[id] = handles[i];
+        seconds[id] = secondHandles[i];
+        nextOf[id] = next;
+        const slot = a & mask;
+        if (heads[slot] !== id) {
+          heads[slot] = id;
+          u16[availRing + slot] = id;
+        }
+      }
+      ring.writable = bytes + secondBytes;
+      ring.freeHead = (freeHead + 2 * n) & 0xffff;
+      ring.freeCount -= 2 * n;
+      ring.nextAvail = (nextAvail + n) & 0xffff;
+    };
+  };
+
   private static readonly twos = (ring: Virtqueue, goesOn: number) => {
     const { i32, u16, desc32, availRing, free, mask, owners, seconds, nextOf, heads } = ring;
     return (
@@ -253,13 +294,13 @@ export class Virtqueue {
    * of `header` bytes. Where one of them is wrong, it takes those before it, and the next call throws. It returns how
    * many, and throws ERR_DEVICE if the first one is wrong.
    */
-  takesWritten(handles: Int32Array, lengths: Int32Array, header: number): (n: number) => number {
-    if (!this.inOrder) return (n) => this.takeEach(n, handles, null, lengths, header);
-    return specialise(Virtqueue.writtenTakes)(this, handles, lengths, header);
+  takesWritten(handles: Int32Array, lengths: Int32Array, header: number, secondHandles: Int32Array | null = null): (n: number) => number {
+    if (!this.inOrder) return (n) => this.takeEach(n, handles, secondHandles, lengths, header);
+    return specialise(Virtqueue.writtenTakes)(this, handles, lengths, header, secondHandles);
   }
 
-  private static readonly writtenTakes = (ring: Virtqueue, handles: Int32Array, lengths: Int32Array, header: number) => {
-    const { i32, owners, heads, mask, usedRing32 } = ring;
+  private static readonly writtenTakes = (ring: Virtqueue, handles: Int32Array, lengths: Int32Array, header: number, secondHandles: Int32Array | null) => {
+    const { i32, owners, seconds, heads, mask, usedRing32 } = ring;
     return (n: number): number => {
       const { nextUsed, writable } = ring;
       let taken = 0;
@@ -270,9 +311,10 @@ export class Virtqueue {
         const length = i32[usedRing32 + (slot << 1) + 1];
         if (id !== heads[slot] || length < header || length > writable) break;
         handles[taken] = owners[id];
+        if (secondHandles !== null) secondHandles[taken] = seconds[id];
         lengths[taken] = length - header;
       }
-      ring.freeCount += taken;
+      ring.freeCount += secondHandles === null ? taken : 2 * taken;
       return ring.tookWritten(taken, n, header);
     };
   };

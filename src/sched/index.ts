@@ -10,6 +10,6 @@ export { Cbs } from './cbs.js';
 export { DwcsQueue, type WindowConstraint } from './dwcs.js';
 export { type Job, type JobQueue, type Work, edfQueue, fifoQueue, fixedPriorityQueue } from './job.js';
 export { Scheduler, type SchedulerOptions } from './scheduler.js';
-export { type Server, type ServerCounters, type ServerOptions } from './server.js';
+export { Server, type ServerCounters, type ServerOptions } from './server.js';
 export { type SimulationOptions, type Task, simulate, uunifast } from './simulation.js';
 export { Trace } from './trace.js';

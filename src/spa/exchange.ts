@@ -103,7 +103,7 @@ export class Exchange {
       const at = INPUTS + n * RECORD_WORDS;
       if (copied) {
         words[at + Input.ptr] = this.slot(n);
-        this.copy(instance.u8, this.slot(n), this.memory.u8, offset[n], length[n]);
+        this.copyIn(instance, this.slot(n), offset[n], length[n]);
       } else {
         words[at + Input.ptr] = offset[n] + delta;
       }
@@ -211,14 +211,22 @@ export class Exchange {
       }
       to = this.pool.offsetOf(handle);
     }
-    this.copy(this.memory.u8, to, instance.u8, from, bytes);
+    this.copyBack(instance, to, from, bytes);
     this.hand(output, handle, to, bytes, input.meta[k], input.output[k]);
   }
 
-  private copy(target: Uint8Array, to: number, source: Uint8Array, from: number, bytes: number): void {
+  private copyIn(instance: Instance, to: number, from: number, bytes: number): void {
+    const { memory } = this;
     this.copiedBytes += bytes;
-    if (bytes > COPY_LOOP_BYTES) target.set(source.subarray(from, from + bytes), to);
-    else for (let i = 0; i < bytes; i++) target[to + i] = source[from + i];
+    if (bytes > COPY_LOOP_BYTES) instance.u8.set(memory.u8.subarray(from, from + bytes), to);
+    else copyWords(instance.words, instance.u8, to, memory.i32, memory.u8, from, bytes);
+  }
+
+  private copyBack(instance: Instance, to: number, from: number, bytes: number): void {
+    const { memory } = this;
+    this.copiedBytes += bytes;
+    if (bytes > COPY_LOOP_BYTES) memory.u8.set(instance.u8.subarray(from, from + bytes), to);
+    else copyWords(memory.i32, memory.u8, to, instance.words, instance.u8, from, bytes);
   }
 
   private hand(batch: Payloads, handle: number, offset: number, length: number, meta: number, output: number): void {
@@ -248,7 +256,7 @@ export class Exchange {
     }
     this.counters.emitted++;
     const offset = this.pool.offsetOf(handle);
-    if (this.window === 'copy') this.copy(this.memory.u8, offset, instance.u8, this.slot(Abi.maxRecords + i), length);
+    if (this.window === 'copy') this.copyBack(instance, offset, this.slot(Abi.maxRecords + i), length);
     this.hand(output, handle, offset, length, 0, Math.max(0, words[at + Emit.output]));
   }
 
@@ -272,4 +280,11 @@ export class Exchange {
     }
     words[Control.emitRoom >> 2] = this.spareCount;
   }
+}
+
+function copyWords(target: Int32Array, target8: Uint8Array, to: number, source: Int32Array, source8: Uint8Array, from: number, bytes: number): void {
+  let i = 0;
+  // Payloads of UDP and slots lie on words; an agent may move a pointer.
+  if (((to | from) & 3) === 0) for (const whole = bytes & ~3; i < whole; i += 4) target[(to + i) >> 2] = source[(from + i) >> 2];
+  for (; i < bytes; i++) target8[to + i] = source8[from + i];
 }

@@ -6,7 +6,7 @@ import { WebAssembly, type WasmGlobal, type WasmMemory, type WasmModule } from '
 
 /** What an agent runs as. Calls throw where it traps. */
 export interface Instance {
-  /** Control area and records, as words from address 0 on. Another array after a call in which the memory has grown. */
+  /** Its memory, or the control area of it at least, as words from address 0 on. Another array after a call in which the memory has grown. */
   readonly words: Int32Array;
   /** The agent's whole memory; as `words`. */
   readonly u8: Uint8Array;
@@ -72,7 +72,7 @@ export class WasmInstance implements Instance {
     host: InstanceHost,
   ) {
     this.bytes = new Uint8Array(memory.buffer);
-    this.control = new Int32Array(memory.buffer, 0, Abi.windowStart >> 2);
+    this.control = new Int32Array(memory.buffer);
     const text = (at: number, length: number): string => new TextDecoder().decode(new Uint8Array(memory.buffer).slice(at >>> 0, (at >>> 0) + Math.min(length >>> 0, Abi.logBytes)));
     const instance = new WebAssembly.Instance(module, {
       env: {
@@ -96,7 +96,7 @@ export class WasmInstance implements Instance {
 
   // What V8 has detached is empty.
   get words(): Int32Array {
-    if (this.control.length === 0) this.control = new Int32Array(this.memory.buffer, 0, Abi.windowStart >> 2);
+    if (this.control.length === 0) this.control = new Int32Array(this.memory.buffer);
     return this.control;
   }
 
