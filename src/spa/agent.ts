@@ -88,6 +88,7 @@ export class Agent {
     try {
       exchange = new Exchange(domain, compartment.window, settings.emitRoom);
       this.begin(compartment, exchange, settings, state);
+      compartment.budget.started();
     } catch (error) {
       exchange?.close();
       compartment.close();

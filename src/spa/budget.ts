@@ -6,6 +6,8 @@ export interface Budget {
   enter(): void;
   /** Whether the agent has been stopped. */
   leave(): boolean;
+  /** The agent has started for the first time: from now on each call has its budget. */
+  started(): void;
   /** Instructions that the last call used, where they are counted. */
   readonly usedFuel: number;
   close(): void;
@@ -14,9 +16,13 @@ export interface Budget {
 export const NO_BUDGET: Budget = {
   enter: () => undefined,
   leave: () => false,
+  started: () => undefined,
   usedFuel: 0,
   close: () => undefined,
 };
+
+/** V8 compiles a module's functions when they are called first: what takes long once is no reason to refuse an agent. */
+const START_US = 100_000;
 
 /** Real time: the watchdog's slot of one sandbox. */
 export class WatchdogBudget implements Budget {
@@ -27,9 +33,13 @@ export class WatchdogBudget implements Budget {
     private readonly watchdog: Watchdog,
     sandbox: Sandbox,
     kind: 'guard' | 'epoch',
-    budgetUs: number,
+    private readonly budgetUs: number,
   ) {
-    this.slot = watchdog.add(sandbox, kind, budgetUs);
+    this.slot = watchdog.add(sandbox, kind, Math.max(budgetUs, START_US));
+  }
+
+  started(): void {
+    this.watchdog.setBudget(this.slot, this.budgetUs);
   }
 
   enter(): void {
@@ -62,6 +72,10 @@ export class FuelBudget implements Budget {
     const left = this.instance.fuel!.value;
     this.usedFuel = this.fuel - Math.max(0, left);
     return left < 0;
+  }
+
+  started(): void {
+    // Instructions are the same ones each time.
   }
 
   close(): void {

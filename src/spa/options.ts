@@ -19,7 +19,7 @@ export interface AgentOptions {
   protect?: boolean;
   /** Default guard, where it works; else fuel. In stepped mode fuel. */
   budget?: BudgetKind;
-  /** guard, epoch: how long one call may take, in microseconds of this thread's CPU time; default 10,000. */
+  /** guard, epoch: how long one call may take, in microseconds of this thread's CPU time; default 10,000. To start for the first time, 100,000 at least. */
   budgetUs?: number;
   /** fuel: instructions of one call, default 10 million. */
   fuel?: number;
