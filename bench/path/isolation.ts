@@ -104,7 +104,8 @@ function isolate(shares: boolean, seed: number): Outcome {
   stepHosts(engine, [from, host], startMs * 1e3 + 5e3);
   host.openUdp().flow(A, 9).send(hello);
   stepHosts(engine, [from, host], startMs * 1e3 + BIN_MS * 1e3);
-  outcome.latenciesUs.length = 0;
+  outcome.latenciesUs.length = outcome.corrupted = 0;
+  outcome.worstUs.fill(0);
   const payload = new Uint8Array(64);
   const view = new DataView(payload.buffer);
   const begunMs = startMs + BIN_MS;
