@@ -1,5 +1,5 @@
-import { type Address, type Clock, invalid, Random, RealClock } from '../base/index.js';
-import { type Engine, Nic, type NicOptions, type ServiceMode } from '../nic/index.js';
+import { type Address, type Clock, invalid, Random, RealClock, RingcubeError } from '../base/index.js';
+import { type Engine, Nic, type NicOptions, type ServiceMode, setRealtime } from '../nic/index.js';
 import { Scheduler, type SchedulerOptions, type ServerOptions } from '../sched/index.js';
 import { type Agent, type FaultDomain } from '../spa/index.js';
 import { type Interface, type InterfaceOptions, Stack, type StackOptions, type UdpSocket, type UdpSocketOptions } from '../stack/index.js';
@@ -18,6 +18,8 @@ export interface HostOptions extends Pick<StackOptions, 'forwarding' | 'icmpLimi
   mode?: ServiceMode;
   /** Frames a turn; default 64. */
   budget?: number;
+  /** Asks for SCHED_FIFO of this priority, 1 to 99, for the thread that calls start(), until stop(): so that what else runs on the machine does not delay it. */
+  realtime?: number;
   /** Queues of each card for streams that shall have one of their own; default 0. */
   agentQueues?: number;
   /** Of the scheduler that streams with a server run on. */
@@ -86,7 +88,8 @@ export class Host {
   start(): this {
     if (this.running || this.engine.stepped) return this;
     this.running = true;
-    const { mode = 'adaptive', budget = 64 } = this.options;
+    const { mode = 'adaptive', budget = 64, realtime } = this.options;
+    if (realtime !== undefined && !setRealtime(realtime)) throw new RingcubeError('ERR_UNSUPPORTED', `realtime: SCHED_FIFO ${realtime} is refused here: it takes root, or CAP_SYS_NICE`);
     for (const { driver } of this.interfaces) driver.start(mode, budget);
     this.stack.timers.onEarlier = () => {
       this.armTimer();
@@ -161,8 +164,16 @@ export class Host {
     return this.interfaces.flatMap((i) => i.addresses.filter((a) => a.state === 'preferred').map((a) => a.address));
   }
 
+  /** All that is counted, by layer. */
+  get counters() {
+    const { ip, icmp, udp, copiedBytes } = this.stack;
+    const interfaces = this.interfaces.map(({ name, counters }) => ({ name, ...counters }));
+    return { nics: this.nics.map((nic) => nic.counters()), interfaces, ip: ip.counters, icmp: icmp.counters, udp: udp.counters, copiedBytes, ...this.streams.counters };
+  }
+
   /** Stops serving, closes sockets and cards. */
   stop(): void {
+    if (this.running && this.options.realtime !== undefined) setRealtime(0);
     this.running = false;
     clearTimeout(this.timer);
     this.timer = undefined;

@@ -1,9 +1,9 @@
 import { invalid } from '../base/index.js';
 import { type Nic, Watchdog } from '../nic/index.js';
-import { type Scheduler, Server, type ServerOptions } from '../sched/index.js';
-import { Agent, type AgentOptions, FaultDomain } from '../spa/index.js';
+import { type Scheduler, Server, type ServerCounters, type ServerOptions } from '../sched/index.js';
+import { Agent, type AgentCounters, type AgentOptions, FaultDomain } from '../spa/index.js';
 import { type Stack } from '../stack/index.js';
-import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamOptions } from '../upcall/index.js';
+import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamCounters, type StreamOptions } from '../upcall/index.js';
 
 export interface HostDomainOptions {
   /** Which card's: the index of the interface; default 0. */
@@ -17,6 +17,8 @@ export interface HostDomainOptions {
 export interface HostAgentOptions extends AgentOptions {
   /** With whom it shares its payloads; default: a domain of its own. */
   domain?: FaultDomain;
+  /** How often its state is saved, from which it starts after a trap; default: never, so that it starts from nothing. */
+  checkpointUs?: number;
 }
 
 export interface HostStreamOptions extends StreamOptions, Omit<BindOptions, 'server'> {
@@ -77,14 +79,24 @@ export class Streams {
     return domain;
   }
 
-  openAgent({ domain: shared, ...options }: HostAgentOptions): Agent {
+  openAgent({ domain: shared, checkpointUs, ...options }: HostAgentOptions): Agent {
+    if (checkpointUs !== undefined && !(checkpointUs >= 1000)) throw invalid('checkpointUs', checkpointUs, 'at least 1000');
     const domain = shared ?? this.unused ?? this.openDomain();
     // A card's memory is taken for good: a module that is refused leaves its domain to the next.
     if (shared === undefined) this.unused = domain;
     const agent = new Agent(domain, { nowUs: this.stack.nowUs, stepped: this.costs !== undefined, watchdog: this.watchdog }, options);
     if (shared === undefined) this.unused = undefined;
     this.agents.push(agent);
+    if (checkpointUs !== undefined) this.checkpointEach(agent, checkpointUs);
     return agent;
+  }
+
+  private checkpointEach(agent: Agent, everyUs: number): void {
+    this.stack.timers.after(everyUs, () => {
+      if (agent.closed) return;
+      agent.checkpoint();
+      this.checkpointEach(agent, everyUs);
+    });
   }
 
   private readonly watchdog = (): Watchdog => (this.watchdogThread ??= new Watchdog());
@@ -129,6 +141,12 @@ export class Streams {
   private closeServer(server: Server): void {
     this.servers.delete(server);
     server.close();
+  }
+
+  /** By name. */
+  get counters(): { agents: Record<string, AgentCounters>; streams: Record<string, StreamCounters & { server?: ServerCounters }> } {
+    const streams = this.dispatcher.bindings.map(({ stream, server }) => [stream.name, { ...stream.counters, ...(server === undefined ? {} : { server: { ...server.counters } }) }] as const);
+    return { agents: Object.fromEntries(this.agents.map((agent) => [agent.name, agent.counters])), streams: Object.fromEntries(streams) };
   }
 
   close(): void {

@@ -58,7 +58,7 @@ export class Agent {
   private fuel = 0;
   private readonly traps: Record<TrapCause, number> = { budget: 0, stack: 0, fault: 0, abort: 0 };
   private suspended = 0;
-  private closed = false;
+  closed = false;
 
   /**
    * Loads, checks and starts an agent.
@@ -244,10 +244,16 @@ export class Agent {
 
   // --- state and replacement ---
 
-  /** Saves the state that the agent starts from after a trap. False if it has none to save. */
+  /** Saves the state that the agent starts from after a trap. False if it has none to save, or trapped over it: then it starts from the last one. */
   checkpoint(): boolean {
     this.mustBeOpen();
-    const state = this.named(() => this.save());
+    let state: Uint8Array | undefined;
+    try {
+      state = this.save();
+    } catch (error) {
+      if (!(error instanceof RingcubeError)) throw error;
+      this.recover(new Trap('fault', `can't save its state: ${error.message}`));
+    }
     if (state !== undefined) this.state = state;
     return state !== undefined;
   }
