@@ -30,9 +30,10 @@ function report(error: unknown): number {
 try {
   // The doctor does without the addon, to be there when it can't be loaded; all else needs it.
   if (process.argv[2] !== 'doctor') {
+    const { agentCommand } = await import('./agent-command.js');
     const { benchCommand } = await import('./bench-command.js');
     const { hostCommand } = await import('./host-command.js');
-    program.addCommand(benchCommand().exitOverride()).addCommand(hostCommand().exitOverride());
+    program.addCommand(benchCommand().exitOverride()).addCommand(hostCommand().exitOverride()).addCommand(agentCommand());
   }
   await program.parseAsync();
 } catch (error) {

@@ -121,7 +121,7 @@ export function untilEnded(afterS: number | undefined): Promise<void> {
 export function nonZero(group: object): string {
   return Object.entries(group)
     .filter((entry): entry is [string, number] => typeof entry[1] === 'number' && entry[1] !== 0)
-    .map(([name, value]) => `${name} ${value}`)
+    .map(([name, value]) => `${name} ${Math.round(value)}`)
     .join(', ');
 }
 
