@@ -7,10 +7,13 @@ import { edf } from './path/edf.js';
 import { forward } from './path/forward.js';
 import { garbage } from './path/garbage.js';
 import { idle } from './path/idle.js';
+import { isolation } from './path/isolation.js';
 import { latency } from './path/latency.js';
+import { path } from './path/path.js';
 import { udp } from './path/udp.js';
+import { upcall } from './path/upcall.js';
 
 export { type Bench, type BenchContext } from './context.js';
 
 /** In the order in which they run and are reported. */
-export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, idle, edf, garbage, micro];
+export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, upcall, path, isolation, edf, idle, garbage, micro];

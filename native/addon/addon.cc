@@ -8,6 +8,7 @@
 #include "addon/replay_wrap.h"
 #include "addon/sandbox_wrap.h"
 #include "addon/tap_wrap.h"
+#include "addon/thread.h"
 #include "addon/watchdog_wrap.h"
 
 namespace {
@@ -23,6 +24,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Attachment", ringcube::AttachmentWrap::define(env));
   exports.Set("Sandbox", ringcube::SandboxWrap::define(env));
   exports.Set("Watchdog", ringcube::WatchdogWrap::define(env));
+  exports.Set("realtime", ringcube::define_realtime(env));
   exports.Set("layout", ringcube::init_layout(env));
   ringcube::init_bench(env, exports);
   return exports;

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "addon/engine_wrap.h"
@@ -112,11 +113,11 @@ class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "UdpLoad",
-        {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceAccessor<&UdpLoadWrap::returned>("returned"),
-         InstanceAccessor<&UdpLoadWrap::sent>("sent")});
+        {InstanceMethod<&UdpLoadWrap::stop>("stop"), InstanceMethod<&UdpLoadWrap::latencies>("latencies"),
+         InstanceAccessor<&UdpLoadWrap::returned>("returned"), InstanceAccessor<&UdpLoadWrap::sent>("sent")});
   }
 
-  // new UdpLoad({toPort, payloadBytes, batch, toHost, window, cpu, segmentation})
+  // new UdpLoad({toPort, payloadBytes, batch, toHost, window, cpu, segmentation, rate, limit})
   explicit UdpLoadWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     const auto o = info[0].As<Napi::Object>();
     std::string error;
@@ -126,7 +127,9 @@ class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
                             .to_host = static_cast<uint32_t>(number(o, "toHost", 0x7f000001)),
                             .window = static_cast<uint32_t>(number(o, "window", 128)),
                             .cpu = static_cast<int>(number(o, "cpu", -1)),
-                            .segmentation = flag(o, "segmentation")},
+                            .segmentation = flag(o, "segmentation"),
+                            .rate = number(o, "rate", 0),
+                            .limit = static_cast<uint32_t>(number(o, "limit", 1))},
                            error);
     if (load_ == nullptr) fail(info, error);
   }
@@ -141,6 +144,15 @@ class UdpLoadWrap final : public Wrap<UdpLoadWrap> {
     return Napi::Number::New(info.Env(), static_cast<double>(load_->sent()));
   }
 
+  // latencies(): ends the load; ns, a copy.
+  Napi::Value latencies(const Napi::CallbackInfo& info) {
+    load_->stop();
+    const auto& from = load_->latencies();
+    auto out = Napi::Float64Array::New(info.Env(), from.size());
+    std::copy(from.begin(), from.end(), out.Data());
+    return out;
+  }
+
   std::unique_ptr<UdpLoad> load_;
 };
 
@@ -152,13 +164,13 @@ class UdpForwarderWrap final : public Wrap<UdpForwarderWrap> {
         {InstanceMethod<&UdpForwarderWrap::run>("run"), InstanceAccessor<&UdpForwarderWrap::port>("port")});
   }
 
-  // new UdpForwarder(maxPayloadBytes, batch, segmentation, answers, host?)
+  // new UdpForwarder(maxPayloadBytes, batch, segmentation, answers, host?, touches?)
   explicit UdpForwarderWrap(const Napi::CallbackInfo& info) : Wrap(info) {
     std::string error;
     const uint32_t host = info[4].IsNumber() ? info[4].As<Napi::Number>().Uint32Value() : 0x7f000001;
     forwarder_ =
         UdpForwarder::open(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(),
-                           info[2].ToBoolean(), info[3].ToBoolean(), host, error);
+                           info[2].ToBoolean(), info[3].ToBoolean(), host, info[5].ToBoolean(), error);
     if (forwarder_ == nullptr) fail(info, error);
   }
 

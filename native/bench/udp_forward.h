@@ -30,9 +30,10 @@ class UdpForwarder {
   // max_payload: 1..65507 bytes, batch: datagrams per system call, 1..1024. `segmentation` takes and returns
   // trains of up to 64 datagrams in one piece (UDP_GRO, UDP_SEGMENT), if the sender sends such ones. Null and
   // one line in `error` when an option is out of range or the system refuses. Without `answers` it only
-  // counts what comes.
+  // counts what comes. With `touches` it reads and sums every byte of each payload first, as a forwarder
+  // would that looks at what it forwards.
   static std::unique_ptr<UdpForwarder> open(uint32_t max_payload, uint32_t batch, bool segmentation,
-                                            bool answers, uint32_t host, std::string& error);
+                                            bool answers, uint32_t host, bool touches, std::string& error);
   ~UdpForwarder();
   UdpForwarder(const UdpForwarder&) = delete;
   UdpForwarder& operator=(const UdpForwarder&) = delete;
@@ -45,12 +46,14 @@ class UdpForwarder {
   bool run(uint64_t frames, int64_t timeout_ns, UdpForwarded& out, std::string& error);
 
  private:
-  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers, uint32_t host);
+  UdpForwarder(uint32_t max_payload, uint32_t batch, bool segmentation, bool answers, uint32_t host,
+               bool touches);
   bool bind_port(std::string& error);
   bool connect_to(const sockaddr_in& peer, std::string& error);
   bool disconnect(std::string& error);
   void name_senders(bool wanted);
   int receive(int flags);
+  void touch(uint32_t messages);
   bool prepare(uint32_t messages, uint64_t& frames, std::string& error);
   bool send(uint32_t messages, int64_t deadline, std::string& error);
 
@@ -59,8 +62,10 @@ class UdpForwarder {
   const bool segmentation_;
   const bool answers_;
   const uint32_t host_;
-  uint32_t messages_;      // per system call; a message is a train of datagrams with `segmentation`
-  uint32_t buffer_bytes_;  // of one message
+  const bool touches_;
+  volatile uint64_t sum_ = 0;  // of all bytes so far: volatile, so that it is computed
+  uint32_t messages_;          // per system call; a message is a train of datagrams with `segmentation`
+  uint32_t buffer_bytes_;      // of one message
   int fd_ = -1;
   uint16_t port_ = 0;
   bool connected_ = false;

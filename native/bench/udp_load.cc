@@ -15,6 +15,9 @@ namespace {
 
 constexpr uint32_t kMaxWindow = 1u << 20;
 constexpr uint32_t kKeptBytes = 64;
+constexpr uint32_t kStampBytes = sizeof(int64_t);
+constexpr double kMaxRate = 1e7;
+constexpr uint32_t kMaxLimit = 1u << 24;
 constexpr int64_t kLossNs = 2'000'000;
 constexpr int64_t kMaxLossNs = 64'000'000;
 constexpr int64_t kSpinNs = 100'000;  // waits this long by polling, then asleep
@@ -35,6 +38,15 @@ std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::stri
       (options.window > 0 && !within("window", options.window, kMaxWindow))) {
     return nullptr;
   }
+  if (!(options.rate >= 0 && options.rate <= kMaxRate)) {
+    error = "udp load: rate is " + std::to_string(options.rate) + ", not 0..1e7";
+    return nullptr;
+  }
+  if (options.rate > 0 && (options.payload_bytes < kStampBytes || options.segmentation)) {
+    error = "udp load: a rate takes payloads of 8 bytes at least, without segmentation";
+    return nullptr;
+  }
+  if (options.rate > 0 && !within("limit", options.limit, kMaxLimit)) return nullptr;
   if (options.cpu < -1 || options.cpu >= CPU_SETSIZE) {
     error =
         "udp load: cpu is " + std::to_string(options.cpu) + ", not -1.." + std::to_string(CPU_SETSIZE - 1);
@@ -57,7 +69,12 @@ std::unique_ptr<UdpLoad> UdpLoad::start(const UdpLoadOptions& options, std::stri
         sigset_t all;  // the process's signals are for its own threads
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, nullptr);
-        static_cast<UdpLoad*>(self)->run();
+        auto* load = static_cast<UdpLoad*>(self);
+        if (load->options_.rate > 0) {
+          load->run_at_rate();
+        } else {
+          load->run();
+        }
         return nullptr;
       },
       load.get());
@@ -81,6 +98,7 @@ UdpLoad::UdpLoad(const UdpLoadOptions& options) : options_(options) {
   in_iov_.resize(batch);
   out_messages_.resize(batch);
   in_messages_.resize(batch);
+  if (options.rate > 0) latencies_.reserve(options.limit);
   if (options.segmentation) {
     control_.resize(CMSG_SPACE(sizeof(uint16_t)));
     auto* header = reinterpret_cast<cmsghdr*>(control_.data());
@@ -176,6 +194,19 @@ void UdpLoad::run() {
   }
 }
 
+void UdpLoad::run_at_rate() {
+  const int64_t start = now_ns();
+  for (uint64_t number = 0; !stop_.load(std::memory_order_relaxed);) {
+    const int64_t due = start + static_cast<int64_t>(static_cast<double>(number) * 1e9 / options_.rate);
+    if (number < options_.limit && now_ns() >= due) {
+      std::memcpy(out_.data(), &due, kStampBytes);
+      send(1);
+      number++;
+    }
+    receive(MSG_DONTWAIT);
+  }
+}
+
 // Errors (a full buffer, ECONNREFUSED from a forwarder that is not there) are losses: the window takes care
 // of them.
 uint32_t UdpLoad::send(uint32_t datagrams) {
@@ -208,6 +239,14 @@ uint32_t UdpLoad::receive(int flags) {
     count = 0;
     for (uint32_t i = 0; i < messages; i++) {
       count += (in_messages_[i].msg_len + options_.payload_bytes - 1) / options_.payload_bytes;
+    }
+  }
+  if (options_.rate > 0) {
+    const int64_t now = now_ns();
+    for (uint32_t i = 0; i < messages && latencies_.size() < options_.limit; i++) {
+      int64_t due = 0;
+      std::memcpy(&due, &in_[static_cast<size_t>(i) * kKeptBytes], kStampBytes);
+      latencies_.push_back(static_cast<double>(now - due));
     }
   }
   returned_.fetch_add(count, std::memory_order_relaxed);

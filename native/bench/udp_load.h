@@ -28,6 +28,11 @@ struct UdpLoadOptions {
   // Sends up to 64 datagrams as one (UDP_SEGMENT) and takes trains back (UDP_GRO). A receiver without UDP_GRO
   // gets single datagrams all the same: only the load becomes cheaper.
   bool segmentation = false;
+  // Datagrams a second, or 0. Else `limit` datagrams are sent at equal intervals, whatever comes back: no
+  // window, batch or segmentation. Each carries the time when it was due, so payload_bytes is 8 at least. The
+  // thread polls.
+  double rate = 0;
+  uint32_t limit = 1;  // with `rate`, 1..2^24
 };
 
 // Sends datagrams from a thread of its own and counts those that come back, at most `window` on their way at
@@ -48,11 +53,14 @@ class UdpLoad {
 
   // Ends the thread, within a few milliseconds. The counts stay.
   void stop();
+  // Once stopped: of what came back, in order, ns from when it was due.
+  const std::vector<double>& latencies() const { return latencies_; }
 
  private:
   explicit UdpLoad(const UdpLoadOptions& options);
   bool open(std::string& error);
   void run();
+  void run_at_rate();
   uint32_t send(uint32_t datagrams);
   uint32_t receive(int flags);
 
@@ -68,6 +76,7 @@ class UdpLoad {
   std::vector<std::byte> control_;
   std::vector<iovec> out_iov_, in_iov_;
   std::vector<mmsghdr> out_messages_, in_messages_;
+  std::vector<double> latencies_;
 
   alignas(64) std::atomic<uint64_t> sent_{0};
   std::atomic<uint64_t> returned_{0};

@@ -169,6 +169,8 @@ interface NativeUdpLoad {
   readonly returned: number;
   readonly sent: number;
   stop(): void;
+  /** Ends the load. With a rate: of what came back, in order, ns from when it was due. */
+  latencies(): Float64Array;
 }
 
 interface NativeUdpForwarder {
@@ -180,7 +182,7 @@ interface NativeUdpForwarder {
 export interface NativeBench {
   RingForward: new (nic: NativeNic, region: NativeRegion, setup: Record<string, number>) => NativeRingForward;
   UdpLoad: new (options: Record<string, number | boolean>) => NativeUdpLoad;
-  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean, host?: number) => NativeUdpForwarder;
+  UdpForwarder: new (maxPayloadBytes: number, batch: number, segmentation: boolean, answers: boolean, host?: number, touches?: boolean) => NativeUdpForwarder;
   eventfdWakeup(outNs: Float64Array, pauseNs: number, writerCpu: number, sleeperCpu: number): void;
   /** Each round: raise() of a signal until its handler has returned. */
   signalSelf(outNs: Float64Array): void;
@@ -215,6 +217,8 @@ interface Addon {
   Attachment: new (path: string) => NativeAttachment;
   Sandbox: (new (memory: object) => NativeSandbox) & { pageBytes: number };
   Watchdog: new () => NativeWatchdog;
+  /** Puts this thread at SCHED_FIFO of that priority, 0: back to SCHED_OTHER. False if it may not. */
+  realtime(priority: number): boolean;
   layout: Record<string, number>;
   bench: NativeBench;
 }

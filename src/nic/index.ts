@@ -26,5 +26,6 @@ export { RxQueue, SplitRxQueue } from './rx-queue.js';
 export { type LastStop, type LinearMemory, Sandbox, Watchdog } from './sandbox.js';
 export { type SandboxTrial, sandboxTrial } from './sandbox-trial.js';
 export { Tap, type TapOptions } from './tap.js';
+export { setRealtime } from './thread.js';
 export { TxQueue } from './tx-queue.js';
 export { Virtqueue } from './virtqueue.js';
