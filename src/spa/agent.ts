@@ -276,12 +276,13 @@ export class Agent {
 
   /**
    * Puts another module, or the same with other options, in this one's place, between two batches: no payload is lost. Its state
-   * goes along where both can. If the new one refuses, the old one goes on.
+   * goes along where both can, or the last one that was saved. If the new one refuses, the old one goes on.
    */
   replace(options: Partial<Omit<AgentOptions, 'name'>>): void {
     this.mustBeOpen();
     const settings = settle({ ...this.settings, ...options });
-    const state = this.named(() => this.save()) ?? this.state;
+    this.checkpoint();
+    const { state } = this;
     const [compartment, exchange] = this.named(() => this.furnish(settings, state));
     exchange.inherit(this.exchange);
     this.exchange.close();
@@ -289,7 +290,7 @@ export class Agent {
     this.compartment = compartment;
     this.exchange = exchange;
     this.settings = settings;
-    this.state = state;
+    this.state = compartment.instance.hasState ? state : undefined;
     this.broken = false;
     this.backoff.served();
   }
