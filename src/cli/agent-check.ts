@@ -29,8 +29,8 @@ interface ModuleReport {
   budgets?: Record<BudgetKind, Omit<Instrumented, 'bytes'>>;
 }
 
-/** A module's bytes. @throws ERR_INVALID_ARGUMENT if the file can't be read */
-export function readModule(file: string): Uint8Array {
+/** @throws ERR_INVALID_ARGUMENT if the file can't be read */
+export function readBytes(file: string): Uint8Array {
   try {
     return new Uint8Array(readFileSync(file));
   } catch (error) {
@@ -57,7 +57,7 @@ function examine(file: string, bytes: Uint8Array): ModuleReport {
       ...(memory === undefined ? {} : { memory: { minPages: memory.limits.min, maxPages: memory.limits.max ?? null } }),
       functions: info.bodies.length,
       unprotectable: usesUnchecked(info),
-      ...(findings.length > 0 ? {} : { budgets: Object.fromEntries(BUDGETS.map((budget) => [budget, instrumentedAs(info, budget)])) as Record<BudgetKind, Omit<Instrumented, 'bytes'>> }),
+      ...(findings.length > 0 ? {} : { budgets: Object.fromEntries(BUDGETS.map((budget) => [budget, instrumentedAs(info, budget)])) as NonNullable<ModuleReport['budgets']> }),
     };
   } catch (error) {
     if (!(error instanceof RingcubeError)) throw error;
@@ -70,12 +70,17 @@ function tell({ file, findings, bytes, imports, exports, memory, functions, unpr
   const row = (name: string, words: string): number => lines.push(`  ${name.padEnd(8)}  ${words}`);
   if (imports !== undefined) row('imports', imports.join(', ') || 'nothing');
   if (exports !== undefined) row('exports', exports.join(', ') || 'nothing');
-  if (memory !== undefined) row('memory', `${memory.minPages} pages of 64 KiB at least, ${memory.maxPages ?? 'no limit of its own'} at most; a host gives ${DEFAULT_PAGES} unless told otherwise`);
+  if (memory !== undefined) {
+    const most = memory.maxPages === null ? 'no limit of its own' : `${memory.maxPages} at most`;
+    row('memory', `${memory.minPages} pages of 64 KiB at least, ${most}; a host gives ${DEFAULT_PAGES} unless told otherwise`);
+  }
   if (functions !== undefined) row('code', `${functions} functions; the module has ${bytes} bytes`);
-  if (unprotectable !== undefined) row('protect', unprotectable.length === 0 ? 'can run with it' : `can't run with it: ${unprotectable.length} functions use bulk memory (${unprotectable[0]})`);
+  if (unprotectable !== undefined) {
+    row('protect', unprotectable.length === 0 ? 'can run with it' : `can't run with it: ${unprotectable.length} functions use bulk memory (${unprotectable[0]})`);
+  }
   for (const [name, { loops, checks, bulk, bytesAfter }] of Object.entries(budgets ?? {})) {
-    const grown = `${bytes} → ${bytesAfter} bytes`;
-    row(name, name === 'none' ? `no checks, ${grown}` : `${checks} checks in ${functions} functions with ${loops} loops${bulk === 0 ? '' : `, ${bulk} bulk operations in pieces`}; ${grown}`);
+    const inserted = `${checks} checks in ${functions} functions with ${loops} loops${bulk === 0 ? '' : `, ${bulk} bulk operations in pieces`}`;
+    row(name, `${name === 'none' ? 'no checks' : inserted}; ${bytes} → ${bytesAfter} bytes`);
   }
   return lines.map(printable);
 }
@@ -88,7 +93,7 @@ function tellMachine({ window, guard, reason }: SandboxTrial): string {
 
 /** Exit code 2 if a module is no agent. */
 export function checkModules(files: readonly string[], { json = false }: { json?: boolean }): void {
-  const modules = files.map((file) => examine(file, readModule(file)));
+  const modules = files.map((file) => examine(file, readBytes(file)));
   const machine = sandboxTrial();
   if (json) console.log(JSON.stringify({ modules, machine: { node: process.version, ...machine } }, null, 1));
   else console.log([...modules.flatMap(tell), tellMachine(machine)].join('\n'));

@@ -8,7 +8,7 @@ import { checkModules } from './agent-check.js';
 import { runOnCapture } from './agent-replay.js';
 import { type AgentRunOptions, runOnTap } from './agent-run.js';
 import { type AgentStreamOptions } from './agent-stream.js';
-import { collect, port, said, seconds, withTapOptions, wholeNumber } from './tap-host.js';
+import { port, repeated, said, seconds, withTapOptions, wholeNumber } from './tap-host.js';
 
 interface AgentRunFlags extends Omit<AgentRunOptions, 'tap'> {
   tap?: string;
@@ -16,7 +16,7 @@ interface AgentRunFlags extends Omit<AgentRunOptions, 'tap'> {
   output?: string;
 }
 
-function output(text: string, all: StreamOutput[]): StreamOutput[] {
+function output(text: string): StreamOutput {
   const [, v6, v4, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
   const address = v6 ?? v4;
   const value = Number(digits);
@@ -26,7 +26,7 @@ function output(text: string, all: StreamOutput[]): StreamOutput[] {
   } catch {
     throw new InvalidArgumentError('It must be an address and a port, as 198.18.0.1:5004 or [fd00::1]:5004.');
   }
-  return [...all, { address, port: value }];
+  return { address, port: value };
 }
 
 /** Milliseconds, as Q/P or Q/P/D. */
@@ -114,8 +114,8 @@ function runCommand(): Command {
     .description('Runs agents on what comes to a UDP port: of a TAP, or of recorded traffic.')
     .argument('<module...>', 'WebAssembly modules; several are a pipeline')
     .requiredOption('--listen <port>', 'what comes to this UDP port is for the agents', port)
-    .option('--to <address:port>', 'where to, what they forward and emit; may be given again', output, [])
-    .option('--config <text>', "the module's configuration, or @FILE; given again: the next module's", collect, [])
+    .addOption(repeated('--to <address:port>', 'where to, what they forward and emit; may be given again', output))
+    .addOption(repeated('--config <text>', "the module's configuration, or @FILE; given again: the next module's"))
     .option('--isolated', 'each agent in a fault domain of its own: payloads are copied from one to the next')
     .addOption(new Option('--window <kind>', 'whether payloads are shared with the agent, or copied in and out; default: shared where it can be').choices(['shared', 'copy']))
     .option('--protect', 'makes a shared window inaccessible outside of calls')
@@ -137,8 +137,7 @@ function runCommand(): Command {
     .addHelpText(
       'after',
       `
-Agents' log lines and traps go to stderr. Of a server's Q, one job takes a quarter at most by assumption: hold its agents to that with
---budget-us.
+Agents' log lines and traps go to stderr. A server is admitted for jobs of a quarter of its Q at most; --budget-us holds agents to that.
 
 Without root, on recorded traffic:
   ringcube agent run dist/agents/thin.wasm --config '{"of":3}' --input test/data/traffic.pcapng --listen 5004 --to 198.18.0.1:6000 --output thin.pcapng

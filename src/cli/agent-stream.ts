@@ -7,7 +7,7 @@ import { type NicCounters } from '../nic/index.js';
 import { type ServerCounters, type ServerOptions, Trace } from '../sched/index.js';
 import { type Agent, type AgentCounters, type BudgetKind } from '../spa/index.js';
 import { type Binding, type StreamCounters, type StreamOutput } from '../upcall/index.js';
-import { readModule } from './agent-check.js';
+import { readBytes } from './agent-check.js';
 import { nonZero } from './tap-host.js';
 
 export interface AgentStreamOptions {
@@ -38,7 +38,7 @@ export interface AgentReport {
 }
 
 function readConfiguration(text: string): string {
-  return text.startsWith('@') ? new TextDecoder().decode(readModule(text.slice(1))) : text;
+  return text.startsWith('@') ? new TextDecoder().decode(readBytes(text.slice(1))) : text;
 }
 
 /** What a module, or how it is to run, is refused for is wrong input here, whatever it is elsewhere. */
@@ -79,7 +79,7 @@ export class AgentStream {
     const { config, server, trace } = options;
     if (config.length > files.length) throw new RingcubeError('ERR_INVALID_ARGUMENT', `--config: given ${config.length} times, for ${files.length} modules`);
     if (trace !== undefined && server === undefined) throw new RingcubeError('ERR_INVALID_ARGUMENT', '--trace needs --server: without one nothing is scheduled');
-    this.modules = files.map(readModule);
+    this.modules = files.map(readBytes);
     this.configurations = config.map(readConfiguration);
     if (trace === undefined) return;
     this.trace = new Trace();
@@ -140,7 +140,7 @@ export class AgentStream {
   replace(index: number): string {
     const agent = this.agents[index];
     try {
-      const module = readModule(this.files[index]);
+      const module = readBytes(this.files[index]);
       agent.replace({ module });
       return `${agent.name}: replaced by ${this.files[index]}, ${module.length} bytes`;
     } catch (error) {

@@ -17,7 +17,10 @@ export interface TapHostOptions {
 
 const DEFAULT_ROUTE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
 
-export const collect = (value: string, all: string[]): string[] => [...all, value];
+/** An option that may be given again. */
+export function repeated(flags: string, description: string, parse: (text: string) => unknown = (text) => text): Option {
+  return new Option(flags, description).default([], 'none').argParser((text: string, all: unknown[]) => [...all, parse(text)]);
+}
 
 /** A parser of a flag's whole number. */
 export function wholeNumber(low: number, high: number, what = 'a whole number'): (text: string) => number {
@@ -40,9 +43,9 @@ export function seconds(text: string): number {
 export function withTapOptions(command: Command): Command {
   return command
     .option('--netns <name>', 'the network namespace that the interface lies in')
-    .option('--ip <address/length>', 'an IPv4 address of the host, as 198.18.0.2/24; may be given again', collect, [])
-    .option('--ip6 <address/length>', 'an IPv6 address, besides the link-local one and those of routers', collect, [])
-    .option('--gateway <address>', 'a router for all that is not on the link; one for each family', collect, [])
+    .addOption(repeated('--ip <address/length>', 'an IPv4 address of the host, as 198.18.0.2/24; may be given again'))
+    .addOption(repeated('--ip6 <address/length>', 'an IPv6 address, besides the link-local one and those of routers'))
+    .addOption(repeated('--gateway <address>', 'a router for all that is not on the link; one for each family'))
     .option('--pcap <file>', 'records all frames, pcapng')
     .addOption(new Option('--mtu <bytes>', 'of the interface and the host').default(1500).argParser(wholeNumber(1280, 65000)))
     .option('--probe', 'looks whether an IPv4 address is taken before it uses it (RFC 5227), some 6 s');
@@ -60,24 +63,30 @@ export class TapHost {
   private tap: Tap | undefined;
   private link: Link | undefined;
   private recorder: Recorder | undefined;
+  /** Of addresses, while the host is on no wire. */
+  private unsaid: string[] | undefined = [];
 
   /** Not on the wire yet: that is plug(). */
   constructor(
     private readonly options: TapHostOptions,
-    say: (line: string) => void,
+    private readonly say: (line: string) => void,
     more: Omit<HostOptions, 'interfaces' | 'seed' | 'onAddress' | 'onConflict'> = {},
   ) {
     const { tap: name, ip, ip6, mtu, probe = false } = options;
     const addresses = [...checked(ip, 4, '--ip'), ...checked(ip6, 6, '--ip6')];
+    const tell = (line: string): void => {
+      if (this.unsaid === undefined) say(line);
+      else this.unsaid.push(line);
+    };
     this.host = new Host(new Engine(), {
       ...more,
       seed: (process.pid ^ Math.floor(Date.now() / 1000)) >>> 0,
       interfaces: [{ name, addresses, probe, nic: { mtu } }],
       onAddress: (iface, own) => {
-        say(`${own.address.toString()}  ${own.state === 'preferred' ? 'in use' : `is another station's: not used (${iface.name})`}`);
+        tell(`${own.address.toString()}  ${own.state === 'preferred' ? 'in use' : `is another station's: not used (${iface.name})`}`);
       },
       onConflict: (_iface, address) => {
-        say(`${address.toString()}  is also used by another station`);
+        tell(`${address.toString()}  is also used by another station`);
       },
     });
   }
@@ -92,6 +101,8 @@ export class TapHost {
       this.recorder.add(host.nics[0], name);
     }
     this.link = new Link(engine, host.nics[0], this.tap);
+    for (const line of this.unsaid ?? []) this.say(line);
+    this.unsaid = undefined;
     for (const gateway of gateways) host.stack.addRoute(DEFAULT_ROUTE[gateway.includes(':') ? 6 : 4], gateway);
     host.start();
   }

@@ -1,5 +1,6 @@
 // `ringcube agent`: modules checked and built, run over recorded traffic (docs/agent-abi.md), and what is wrong told in one line. On a TAP it
 // runs in test/interop/agents.test.ts.
+import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +38,7 @@ interface Report {
 
 function report(...args: string[]): Report {
   const { status, stdout, stderr } = ringcube('run', '--json', ...args);
-  t.equal(status, 0, stderr);
+  assert.equal(status, 0, stderr);
   return JSON.parse(stdout) as Report;
 }
 
@@ -268,5 +269,14 @@ t.test('run: --seconds ends it early, in virtual time; --tick-us calls timers', 
   t.ok(some.stream.received > 0 && some.stream.received < PCMU_PACKETS, `${some.stream.received} by then`);
   // RTP holds no readings: only the timer runs.
   t.equal(ringcube('run', agent('aggregate'), ...PCMU, '--tick-us', '100000').status, 0);
+  t.end();
+});
+
+t.test('without rights on a TAP: one line that says which, and how to get them', { skip: process.getuid?.() === 0 ? false : 'not root: can not become nobody' }, (t) => {
+  const args = [MAIN, 'agent', 'run', agent('pass'), '--tap', 'rc0', '--ip', '198.18.0.2/24', '--listen', '5004'];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', uid: 65534, gid: 65534, timeout: 20_000 });
+  t.equal(status, 1);
+  t.match(stderr, /^ringcube: agent run: .*needs CAP_NET_ADMIN, .*\n$/);
+  t.equal(stdout, '');
   t.end();
 });
