@@ -220,6 +220,27 @@ export async function verifyCard(name: string, runner: Runner, payloadBytes: num
   }
 }
 
+/** The instrument alone: from a tester over a wire to another one. */
+export async function wireLatencies(payloadBytes: number, framesPerSecond: number, ms: number, during: During): Promise<Latencies> {
+  const engine = new Engine({ cpu: ENGINE_CPU });
+  const sent = Math.round((framesPerSecond * ms) / 1e3);
+  const tester = new Replay(engine, { frames: [udpFrame(HEADER_BYTES + payloadBytes)] }, { timing: 'rate', framesPerSecond, limit: sent, stamp: 'due' });
+  const sink = new Replay(engine, { frames: [] }, { stamp: 'due', latencies: sent });
+  const link = new Link(engine, tester, sink);
+  try {
+    return await during(async () => {
+      tester.start();
+      await sleep(ms);
+      await awaitRest(() => sink.counters().returned === sent, sleep);
+      return { sent, ns: sink.latenciesNs() };
+    });
+  } finally {
+    link.close();
+    tester.close();
+    sink.close();
+  }
+}
+
 export async function cardThroughput(runner: Runner, payloadBytes: number, ms: number, during: During): Promise<Throughput> {
   const card = new Card(runner, payloadBytes);
   try {

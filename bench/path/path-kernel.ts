@@ -15,7 +15,7 @@ const JUMBO_WINDOW = 12;
 const WARM_UP_MS = 30;
 const VERIFIED = 8;
 /** For what was sent before to be served. */
-const SERVE_MS = 50;
+const SERVE_MS = 20;
 
 /** One that serves a port. */
 interface KernelForwarder {

@@ -1,6 +1,6 @@
 // The ways in which one agent forwards UDP, each with what it takes to check and to measure it.
 import { setRealtime } from '../../src/nic/index.js';
-import { cardLatencies, cardThroughput, type Runner, verifyCard } from './path-card.js';
+import { cardLatencies, cardThroughput, type Runner, verifyCard, wireLatencies } from './path-card.js';
 import { withHogs } from './path-hogs.js';
 import { cForwarder, dgramForwarder, kernelLatencies, kernelThroughput, type Open, verifyKernel } from './path-kernel.js';
 import { type During, type Latencies, type Throughput } from './path-measures.js';
@@ -13,6 +13,9 @@ export const WORKER = 'worker';
 export const COPY = 'sandbox with copy';
 export const ZERO = 'sandbox, zero-copy';
 export const PROTECT = 'sandbox with protect';
+
+/** No forwarder: what the tester itself adds. */
+export const WIRE = 'the wire alone';
 
 /** Its forwarder (and its process, if it has one) run at SCHED_FIFO while it is measured. */
 export const fifo = (name: string): string => `${name}, SCHED_FIFO`;
@@ -71,6 +74,10 @@ function onSockets(name: string, open: Open): Variant {
     throughput: ({ payloadBytes, hogs, ms }) => kernelThroughput(open, payloadBytes, ms, during(hogs, false)),
     latencies: ({ payloadBytes, hogs, ms }, perSecond) => kernelLatencies(open, payloadBytes, perSecond, ms, during(hogs, false)),
   };
+}
+
+export function latenciesOfWire({ payloadBytes, hogs, ms }: Conditions, perSecond: number): Promise<Latencies> {
+  return wireLatencies(payloadBytes, perSecond, ms, during(hogs, false));
 }
 
 /** Starts the processes and threads that some of them need; they wait until they are measured, and cost nothing meanwhile. */
