@@ -49,7 +49,7 @@ function kernel(size: number, ms: number): Measurement[] {
 async function measure(context: BenchContext): Promise<BenchOutput> {
   const { quick, trafficPath } = context;
   const ms = quick ? 60 : 300;
-  const rounds = quick ? 5 : 9;
+  const rounds = quick ? 3 : 9;
   const sizes = quick ? QUICK_SIZES : ALL_SIZES;
   const frame = udpFrame(64);
   const groups: Measurement[][] = sizes.map((size) => [
@@ -164,6 +164,6 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
 export const forward: Bench = {
   name: NAME,
   summary: 'frames/s through a forwarder: TypeScript zero-copy and copy, C++, objects, dgram, recvmmsg',
-  quickSeconds: 40,
+  quickSeconds: 26,
   run: (context) => pinned(() => measure(context)),
 };

@@ -176,7 +176,7 @@ function eventfdWakeup(rounds: number): number {
 
 async function measure(context: BenchContext): Promise<BenchOutput> {
   const { quick } = context;
-  const rounds = quick ? 5 : 9;
+  const rounds = quick ? 3 : 9;
   const ms = quick ? 80 : 400;
   const full: number[] = [];
   for (let i = 0; i < 3; i++) full.push(await saturation(ms));
@@ -252,6 +252,6 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
 export const latency: Bench = {
   name: NAME,
   summary: 'half round trip at fixed rates by service mode, percentiles; interrupt wake-up',
-  quickSeconds: 20,
+  quickSeconds: 13,
   run: (context) => pinned(() => measure(context)),
 };

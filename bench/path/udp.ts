@@ -77,7 +77,7 @@ function fanOutGroup(rounds: number): Measurement[] {
 async function measure(context: BenchContext): Promise<BenchOutput> {
   const { quick } = context;
   const ms = quick ? 60 : 300;
-  const rounds = quick ? 5 : 9;
+  const rounds = quick ? 3 : 9;
   const results = await alternate(
     [
       ...(quick ? QUICK_PAYLOADS : PAYLOADS).map((payloadBytes) => oneWayGroup(payloadBytes, ms)),
@@ -196,6 +196,6 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
 export const udp: Bench = {
   name: NAME,
   summary: 'UDP one way, echo, fan-out and the cost of the stack; against dgram, C sockets, veth and lwIP',
-  quickSeconds: 30,
+  quickSeconds: 20,
   run: (context) => pinned(() => measure(context)),
 };

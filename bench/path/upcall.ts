@@ -156,7 +156,7 @@ function l16(): Uint8Array {
 async function measure(context: BenchContext): Promise<BenchOutput> {
   const { quick } = context;
   const ms = quick ? 20 : 100;
-  const rounds = quick ? 5 : 9;
+  const rounds = quick ? 3 : 9;
   const trips = quick ? 300 : 2000;
   const watchdog = new Watchdog();
   const agents: LoneAgent[] = [];
@@ -290,6 +290,6 @@ function report(results: BenchOutput['results']): BenchOutput {
 export const upcall: Bench = {
   name: NAME,
   summary: 'calls into agents, by window and budget, beside signals, pipes, workers and processes',
-  quickSeconds: 12,
+  quickSeconds: 8,
   run: (context) => pinned(() => measure(context)),
 };
