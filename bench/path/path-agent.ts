@@ -9,13 +9,13 @@ export const AGENT = 'touch';
 
 /** Words of a batch. */
 export const Batch = { bytes: 0, count: 1, slotBytes: 2, lengths: 4 } as const;
-export const MAX_COUNT = 64;
+const MAX_COUNT = 64;
 /** Where the slots begin. */
 export const SLOTS_AT = 4 * (Batch.lengths + MAX_COUNT);
 /** Of a batch in all. A read of Node's brings no more at once. */
 export const BATCH_BYTES = 65536;
 /** Instead of a length: the agent does not forward it. */
-export const DROPPED = -1;
+const DROPPED = -1;
 
 /** How many payloads of that size a batch takes. */
 export function batchCount(payloadBytes: number): number {

@@ -11,7 +11,7 @@ import { awaitRest, type During, type Latencies, PayloadCheck, type Throughput }
 const BATCH = 32;
 /** On their way at most: what the default socket buffers hold. */
 const WINDOW = 128;
-const JUMBO_WINDOW = 12;
+const JUMBO_WINDOW = 8;
 const WARM_UP_MS = 30;
 const VERIFIED = 8;
 /** For what was sent before to be served. */
