@@ -83,7 +83,12 @@ export class Stream {
     this.name = name;
     this.domain = agents[0].domain;
     this.socket = stack.openUdp({ port, address, onDatagrams: this.onDatagrams });
-    this.flows = outputs.map((output) => this.socket.flow(output.address, output.port));
+    try {
+      this.flows = outputs.map((output) => this.socket.flow(output.address, output.port));
+    } catch (error) {
+      this.socket.close();
+      throw error;
+    }
   }
 
   /** The address whose datagrams could have a queue of their own; undefined if none of this host's is in use. */
