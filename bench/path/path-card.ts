@@ -69,7 +69,8 @@ class Card {
         throw new Error(message);
       },
     });
-    host.openStream({ name: 'path', port: PORT, address: OWN, agents: [agent], outputs: [{ address: OTHER, port: OTHER_PORT }] });
+    const { queue } = host.openStream({ name: 'path', port: PORT, agents: [agent], outputs: [{ address: OTHER, port: OTHER_PORT }] });
+    if (queue === undefined) throw new Error('path: the stream has no queue of its own');
     return () => agent.counters.copiedBytes;
   }
 
