@@ -7,6 +7,9 @@ const root = fileURLToPath(new URL('../', import.meta.url));
 const SOURCES = join(root, 'examples/agents');
 const OUT = join(root, 'dist/agents');
 
+// All but this one can run with a protected window: it is to overwrite a whole memory in one go.
+const BULK_MEMORY = new Set(['misbehave.ts']);
+
 const changed = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 const below = (folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, name));
 
@@ -23,7 +26,7 @@ if (stale.length > 0) {
   const { buildAgent } = await import('../dist/src/cli/agent-build.js');
   for (const name of stale) {
     try {
-      const { length } = await buildAgent(join(SOURCES, name), join(OUT, name.replace(/\.ts$/, '.wasm')));
+      const { length } = await buildAgent(join(SOURCES, name), join(OUT, name.replace(/\.ts$/, '.wasm')), { bulkMemory: BULK_MEMORY.has(name) });
       console.log(`dist/agents/${name.replace(/\.ts$/, '.wasm')}: ${length} bytes`);
     } catch (error) {
       console.error(`ringcube: ${error.message}`);

@@ -8,6 +8,8 @@ import { packageFile } from './package.js';
 export interface AgentBuildOptions {
   /** AssemblyScript's runtime. 'stub' never frees; an agent that makes objects per payload wants 'incremental' (default 'stub'). */
   runtime?: 'stub' | 'minimal' | 'incremental';
+  /** memory.copy and memory.fill as instructions, which are fast, and which no agent can have that runs with `protect` (default false). */
+  bulkMemory?: boolean;
   /** Names of functions in the module, for the traces of traps (default true). */
   names?: boolean;
 }
@@ -77,7 +79,7 @@ export async function buildAgent(sourcePath: string, outPath: string, options: A
   const { error } = await compiler.main(
     [
       relative(baseDir, resolve(sourcePath)), '--outFile', 'agent.wasm', '--baseDir', baseDir,
-      '--importMemory', '--zeroFilledMemory', '--noExportMemory', '--memoryBase', String(Abi.windowEnd), '--maximumMemory', String(Abi.maxMemoryPages),
+      '--importMemory', ...(options.bulkMemory === true ? [] : ['--disable', 'bulk-memory']), '--zeroFilledMemory', '--noExportMemory', '--memoryBase', String(Abi.windowEnd), '--maximumMemory', String(Abi.maxMemoryPages),
       '--runtime', options.runtime ?? 'stub', '-O3', '--noColors', ...(options.names ?? true ? ['--debug'] : []),
     ],
     {

@@ -41,6 +41,7 @@ const TEST_TOOLS: readonly (readonly [command: string, debianPackage: string])[]
   ['socat', 'socat'],
   ['ncat', 'ncat'],
   ['rdisc6', 'ndisc6'],
+  ['ffmpeg', 'ffmpeg'],
   ['radvd', 'radvd'],
   ['tshark', 'tshark'],
   ['tcpreplay', 'tcpreplay'],
