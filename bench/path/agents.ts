@@ -1,7 +1,7 @@
 // Agents for the benches: compiled ones by name, hosts that send what a tester sends through one, and agents on their own.
 import { readFileSync } from 'node:fs';
 import { Host } from '../../src/host/index.js';
-import { Engine, Link, type LinkEnd, Region, Replay, Watchdog } from '../../src/nic/index.js';
+import { Engine, Link, Region, Replay, type Watchdog } from '../../src/nic/index.js';
 import { Agent, FaultDomain, Payloads } from '../../src/spa/index.js';
 import { type BudgetKind } from '../../src/spa/index.js';
 import { nowNs } from '../context.js';
@@ -102,7 +102,7 @@ export function forwardCost(way: Way, frameBytes: number, rounds: number): numbe
     });
   }
   const tester = new Replay(engine, { frames: [udpFrame(frameBytes)] }, { timing: 'fastest', limit: Number.MAX_SAFE_INTEGER });
-  const link = new Link(engine, tester as LinkEnd, host.nics[0], { pause: true });
+  const link = new Link(engine, tester, host.nics[0], { pause: true });
   // The tester's station, as if it had answered.
   host.openUdp().flow(output.address, output.port).send(new Uint8Array(1));
   for (const neighbour of host.interfaces[0].neighbours.list()) host.interfaces[0].neighbours.confirm(neighbour, 0x020000000002);

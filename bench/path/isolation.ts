@@ -171,11 +171,12 @@ function overruns(budgetUs: number, times: number): number[] {
 
 const BUDGET_US = 1000;
 
-async function measure({ quick, seed, progress, signal }: BenchContext): Promise<BenchOutput> {
+async function measure(context: BenchContext): Promise<BenchOutput> {
+  const { quick, seed } = context;
   const steps = 3;
   const next = async (done: number, what: string): Promise<void> => {
-    signal.throwIfAborted();
-    progress(done, steps, what);
+    context.signal.throwIfAborted();
+    context.progress(done, steps, what);
     await new Promise((resolve) => setImmediate(resolve));
   };
   await next(0, SHARES);
@@ -184,7 +185,7 @@ async function measure({ quick, seed, progress, signal }: BenchContext): Promise
   const common = isolate(false, seed);
   await next(2, 'a runaway, in real time');
   const over = overruns(BUDGET_US, quick ? 300 : 3000);
-  progress(steps, steps, '');
+  context.progress(steps, steps, '');
 
   const one = (variant: string, params: Record<string, string | number>, metric: string, unit: string, value: number): Result => ({ bench: NAME, variant, params, metric, unit, ...summarize([value]) });
   const percentile = (sorted: readonly number[], p: number): number => sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))];

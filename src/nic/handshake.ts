@@ -1,6 +1,6 @@
 import { RingcubeError } from '../base/index.js';
 import { type NativeDevice } from './addon.js';
-import { Features, readOffered } from './device.js';
+import { type Features, readOffered } from './device.js';
 import { DeviceIdNet, MagicValue, Reg, Status } from './layout.js';
 
 /**

@@ -199,11 +199,11 @@ export class SplitRxQueue extends RxQueue {
   }
 
   override receive(batch: FrameBatch, max: number = batch.capacity): number {
-    const { take, locate, verify, split } = this.splits.get(batch);
-    const n = take(Math.min(this.ring.used(), max, batch.capacity));
-    locate(n);
-    split(n);
-    if (this.checksums) verify(n);
+    const receive = this.splits.get(batch);
+    const n = receive.take(Math.min(this.ring.used(), max, batch.capacity));
+    receive.locate(n);
+    receive.split(n);
+    if (this.checksums) receive.verify(n);
     batch.count = n;
     return n;
   }

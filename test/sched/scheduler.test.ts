@@ -293,7 +293,10 @@ function world(seed: number, trace?: Trace): string | undefined {
   /** Time passes while a job runs, and others are released in it. */
   const spend = (us: number): void => {
     const endUs = clock.nowUs() + us;
-    for (; releases.length > 0 && releases[0].atUs <= endUs; releases.shift()!.release()) clock.set(Math.max(clock.nowUs(), releases[0].atUs));
+    for (; releases.length > 0 && releases[0].atUs <= endUs; ) {
+      clock.set(Math.max(clock.nowUs(), releases[0].atUs));
+      releases.shift()!.release();
+    }
     clock.set(endUs);
   };
   const job = (costUs: number): Work => ({
