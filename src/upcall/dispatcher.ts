@@ -116,12 +116,13 @@ export class Binding implements Work {
 
   private serve(): number {
     const { stream, queue } = this;
-    const waited = stream.waiting;
+    const waited = Math.min(stream.waiting, this.budget);
+    const rest = this.budget - waited;
     stream.deferred = false;
     try {
-      if (waited > 0) stream.run();
+      if (waited > 0) stream.runSome(waited);
       // What a handler was told of may have made it close the stream.
-      return queue === undefined || stream.closed ? waited : waited + queue.iface.driver.serveDeferred(queue.pair, this.budget);
+      return queue === undefined || rest === 0 || stream.closed ? waited : waited + queue.iface.driver.serveDeferred(queue.pair, rest);
     } finally {
       stream.deferred = true;
     }

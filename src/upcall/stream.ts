@@ -177,6 +177,25 @@ export class Stream {
     }
   }
 
+  /** As run(), for the first `most` of what waits. */
+  runSome(most: number): void {
+    const waiting = this.input;
+    if (waiting.count <= most) {
+      this.run();
+      return;
+    }
+    const some = this.ahead;
+    for (let i = 0; i < most; i++) some.add(waiting.handle[i], waiting.offset[i], waiting.length[i], waiting.meta[i], waiting.output[i]);
+    waiting.count -= most;
+    waiting.moveUp(most, waiting.count);
+    this.input = some;
+    try {
+      this.run();
+    } finally {
+      this.giveBackTo(waiting);
+    }
+  }
+
   /** The agents' timers; what one emits goes through those behind it. */
   tick(): void {
     const { agents } = this.options;
@@ -186,11 +205,11 @@ export class Stream {
     try {
       for (let i = 0; i < agents.length; i++) {
         if (!agents[i].hasTick) continue;
-        this.input = this.tickInput;
+        this.input = this.ahead;
         this.step(agents[i], true);
         for (let k = i + 1; k < agents.length; k++) this.step(agents[k], false);
         this.sendAll();
-        this.tickInput = this.input;
+        this.ahead = this.input;
       }
     } finally {
       if (this.input !== waiting) this.giveBackTo(waiting);
@@ -198,15 +217,16 @@ export class Stream {
     }
   }
 
-  /** After a tick, however it ended. */
+  /** After what went ahead of those that wait, however it ended. */
   private giveBackTo(waiting: Payloads): void {
     this.discard();
-    this.tickInput = this.input;
+    this.ahead = this.input;
     this.input = waiting;
     if (this.closed) this.discard();
   }
 
-  private tickInput = new Payloads(BATCH_PAYLOADS);
+  /** In place of `input` while that waits. */
+  private ahead = new Payloads(BATCH_PAYLOADS);
 
   private step(agent: Agent, tick: boolean): void {
     const { input, output } = this;
