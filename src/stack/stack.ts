@@ -235,7 +235,7 @@ export class Stack {
       datagrams.from = i;
       i++;
       // A run of one socket's: its handler is called once.
-      if (slot !== Slot.Ask) while (i < count && slots[i] === slot) i++;
+      while (i < count && slots[i] === slot && (slot !== Slot.Ask || this.ask(i, udp) === socket)) i++;
       datagrams.to = i;
       const run = i - datagrams.from;
       shortcuts += run;
