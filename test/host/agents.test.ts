@@ -188,7 +188,7 @@ t.test('timers of agents: one job of their own, however late', (t) => {
   const world = new World().settle();
   const { server } = world;
   let ticks = 0;
-  const agent = server.openAgent({ name: 'ticking', module: { process: (_, __, length) => forward(length), tick: () => void ticks++ } });
+  const agent = server.openAgent({ name: 'ticking', module: { process: (_, __, length) => forward(length), tick: () => { ticks++; } } });
   const stream = server.openStream({ name: 's', port: 5000, agents: [agent], outputs: OUT, tickUs: 1000, mode: 'job', server: { budgetUs: 100, periodUs: 10_000, queueJobs: 1 } });
   for (let k = 0; k < 100; k++) world.send(5000, numbered(k)).step(1000);
   t.same(world.step(1e5).take().map(numberOf), Array.from({ length: 100 }, (_, i) => i), 'frames find a place in the queue');

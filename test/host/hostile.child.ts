@@ -4,9 +4,9 @@ import { HostileWorld } from './hostile.js';
 
 const hosts = await new HostileWorld(false).start();
 for (const module of CORPUS) {
-  console.log(JSON.stringify({ name: module.name }));
+  process.stdout.write(`${JSON.stringify({ name: module.name })}\n`);
   const complaints = await hosts.run(module);
-  if (complaints.length > 0) console.log(JSON.stringify({ name: module.name, complaints }));
+  if (complaints.length > 0) process.stdout.write(`${JSON.stringify({ name: module.name, complaints })}\n`);
 }
 hosts.world.close();
-console.log(JSON.stringify({ name: 'end' }));
+process.stdout.write(`${JSON.stringify({ name: 'end' })}\n`);

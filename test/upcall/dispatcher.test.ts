@@ -60,7 +60,7 @@ t.test('adaptive: in the interrupt while the scheduler has nothing earlier, else
   // Another server with an earlier deadline has a job queued.
   const urgent = scheduler.admit({ name: 'urgent', budgetUs: 100, periodUs: 10_000, deadlineUs: 2000 });
   let ran = 0;
-  urgent.release({ run: () => void ran++ });
+  urgent.release({ run: () => { ran++; return undefined; } });
   bringIn(() => stream.server!.size > 0);
   t.equal(stream.server!.size, 1);
   t.equal(got, 2, 'it has to wait');
@@ -78,7 +78,7 @@ t.test('within a job of another, it becomes a job', async (t) => {
   const { server } = world;
   let got = 0;
   const agent = server.openAgent({ name: 'pass', module: { process: () => Verdict.pass } });
-  const stream = server.openStream({ name: 's', port: 5000, agents: [agent], mode: 'adaptive', server: { ...SHARE, deadlineUs: 10_000 }, onPayload: () => void got++ });
+  const stream = server.openStream({ name: 's', port: 5000, agents: [agent], mode: 'adaptive', server: { ...SHARE, deadlineUs: 10_000 }, onPayload: () => { got++; } });
   t.equal(stream.queue, undefined);
   for (let k = 0; k < 20; k++) {
     world.send(5000, numbered(k));

@@ -46,4 +46,4 @@ async function life(): Promise<void> {
 }
 
 await life();
-console.log(JSON.stringify({ during, after: watchdogs() }));
+process.stdout.write(`${JSON.stringify({ during, after: watchdogs() })}\n`);
