@@ -6,7 +6,7 @@ import { type UdpSocket } from '../../src/stack/index.js';
 import { root } from '../repo/tree.js';
 
 export const CLIENT = '198.18.0.1';
-export const SERVER = '198.18.0.2';
+const SERVER = '198.18.0.2';
 /** Where the client listens. */
 export const SINK = 6000;
 
