@@ -114,6 +114,8 @@ bool Watchdog::wake(std::string& error) {
   if (ending_) return true;
   if (!started_ && !start(error)) return false;
   outrank();
+  // So that the budget of who calls counts from here, and not from when the thread has come up.
+  look(clock_ns(CLOCK_MONOTONIC));
   std::atomic_ref(word(0, kParked)).store(0);
   wake_.notify_one();
   return true;
