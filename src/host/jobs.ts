@@ -30,13 +30,17 @@ export class JobLoop {
     const { scheduler, stack } = this;
     const endUs = scheduler.nowUs() + SLICE_US;
     let ran = true;
-    while (ran && scheduler.nowUs() < endUs) {
-      ran = scheduler.runOne();
-      for (const iface of stack.interfaces) iface.driver.pollInterrupts();
+    try {
+      while (ran && scheduler.nowUs() < endUs) {
+        ran = scheduler.runOne();
+        for (const iface of stack.interfaces) iface.driver.pollInterrupts();
+      }
+      for (const iface of stack.interfaces) iface.publish();
+    } finally {
+      // Also where a handler of somebody's throws: the other jobs are still there.
+      if (ran) this.wake();
+      else this.sleep(scheduler.nextUs - scheduler.nowUs());
     }
-    for (const iface of stack.interfaces) iface.publish();
-    if (ran) this.wake();
-    else this.sleep(scheduler.nextUs - scheduler.nowUs());
   };
 
   private sleep(waitUs: number): void {
@@ -86,7 +90,13 @@ export class VirtualProcessor {
     if (server === undefined) return did;
     const work = scheduler.start(server);
     for (const iface of stack.interfaces) iface.hold(true);
-    this.usedUs = work.run() ?? 0;
+    try {
+      this.usedUs = work.run() ?? 0;
+    } catch (error) {
+      scheduler.finish(0);
+      for (const iface of stack.interfaces) iface.hold(false);
+      throw error;
+    }
     // Whole nanoseconds, as virtual time has them.
     this.untilUs = Math.ceil((nowUs + this.usedUs) * 1e3) / 1e3;
     this.running = true;

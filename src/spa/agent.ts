@@ -58,7 +58,7 @@ export class Agent {
   private fuel = 0;
   private readonly traps: Record<TrapCause, number> = { budget: 0, stack: 0, fault: 0, abort: 0 };
   private suspended = 0;
-  closed = false;
+  private ended = false;
 
   /**
    * Loads, checks and starts an agent.
@@ -178,6 +178,10 @@ export class Agent {
   /** Where its payloads lie: in the card's memory (trusted), in pages that it shares with the card, or in its own. */
   get window(): 'trusted' | 'shared' | 'copy' {
     return this.compartment.window;
+  }
+
+  get closed(): boolean {
+    return this.ended;
   }
 
   get hasTick(): boolean {
@@ -313,7 +317,7 @@ export class Agent {
 
   close(): void {
     if (this.closed) return;
-    this.closed = true;
+    this.ended = true;
     this.exchange.close();
     this.compartment.close();
   }

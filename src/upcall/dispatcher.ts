@@ -194,7 +194,7 @@ export class Dispatcher {
   }
 
   /** From now on the cards' first queues, with all that has none of its own, are served on this server's time. */
-  serveStackOn(server: Server, budget = 64): void {
+  serveStackOn(server: Server, budget = 32): void {
     for (const iface of this.stack.interfaces) new StackWork(this, iface, server, budget);
   }
 
