@@ -359,9 +359,13 @@ export class NicDriver {
     this.resume(pair);
   }
 
-  /** Takes all buffers away from a pair, which is served no more. */
+  /** Takes all buffers away from a pair, which is served no more, and splits nothing when it is opened again. */
   idlePair(pair: QueuePair): void {
     this.resetQueue(2 * pair.index, pair.rx);
+    if (pair.rx instanceof SplitRxQueue) {
+      pair.rx = new RxQueue(pair.rx.ring, this.pool, this.features.has('GuestCsum'));
+      pair.batch = new FrameBatch(pair.batch.capacity);
+    }
     pair.ready = undefined;
     pair.waiting = pair.polling = false;
     if (this.served.includes(pair)) this.served.splice(this.served.indexOf(pair), 1);

@@ -37,6 +37,8 @@ export interface StreamCounters {
   queueFull: number;
   /** Had to be copied to come into reach of the first agent: on the long way, of another card. */
   adopted: number;
+  /** Could not be: no buffer was free, or it is longer than one. */
+  notAdopted: number;
   adoptedBytes: number;
 }
 
@@ -54,7 +56,7 @@ const BATCH_PAYLOADS = 2 * Abi.maxRecords;
 export class Stream {
   readonly name: string;
   readonly socket: UdpSocket;
-  readonly counters: StreamCounters = { received: 0, sent: 0, sendDropped: 0, queueFull: 0, adopted: 0, adoptedBytes: 0 };
+  readonly counters: StreamCounters = { received: 0, sent: 0, sendDropped: 0, queueFull: 0, notAdopted: 0, adopted: 0, adoptedBytes: 0 };
   readonly senders = new Senders();
   /** Instructions that agents used since this was set to 0, where they are counted. */
   usedFuel = 0;
@@ -147,7 +149,7 @@ export class Stream {
     const length = batch.length[i];
     const handle = length > pool.frameBytes ? -1 : pool.get();
     if (handle === -1) {
-      this.counters.sendDropped++;
+      this.counters.notAdopted++;
       return;
     }
     const offset = pool.offsetOf(handle);

@@ -256,3 +256,20 @@ t.test('jumbo frames: as many buffers as the window holds', (t) => {
   world.close();
   t.end();
 });
+
+t.test('a queue that split its frames for one stream gives them whole to the next', { skip: lacks('shared', 'fuel') }, (t) => {
+  const world = new World({ agentQueues: 1 }).settle();
+  const { server } = world;
+  for (const window of ['shared', 'copy', 'shared', 'copy'] as const) {
+    const agent = server.openAgent({ name: window, module: pass, window });
+    const stream = server.openStream({ name: window, port: 5000, agents: [agent], outputs: OUT });
+    t.ok(stream.queue, 'it has the one queue');
+    for (let k = 0; k < 4; k++) world.send(5000, ...upTo(20, 20 * k)).step();
+    t.same(world.take().map(numberOf), Array.from({ length: 80 }, (_, i) => i));
+    t.equal(agent.counters.copiedBytes, window === 'copy' ? 2 * 80 * 64 : 0);
+    server.closeStream(stream);
+    agent.close();
+  }
+  world.close();
+  t.end();
+});
