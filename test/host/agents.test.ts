@@ -4,7 +4,7 @@ import { I } from '../spa/wasm/builder.js';
 import { agent as module } from '../spa/hostile/corpus.js';
 import { lacks } from '../spa/rig.js';
 import { refuses } from '../nic/rig.js';
-import { type TrustedAgent, Verdict } from '../../src/spa/index.js';
+import { type FaultDomain, type TrustedAgent, Verdict } from '../../src/spa/index.js';
 import { CLIENT, SINK, World, example, numbered, numberOf } from './rig.js';
 
 const OUT = [{ address: CLIENT, port: SINK }];
@@ -260,15 +260,21 @@ t.test('jumbo frames: as many buffers as the window holds', (t) => {
 t.test('a queue that split its frames for one stream gives them whole to the next', { skip: lacks('shared', 'fuel') }, (t) => {
   const world = new World({ agentQueues: 1 }).settle();
   const { server } = world;
+  const before: FaultDomain[] = [];
   for (const window of ['shared', 'copy', 'shared', 'copy'] as const) {
-    const agent = server.openAgent({ name: window, module: pass, window });
+    const domain = server.openDomain();
+    const agent = server.openAgent({ name: window, module: pass, window, domain, emitRoom: 0 });
     const stream = server.openStream({ name: window, port: 5000, agents: [agent], outputs: OUT });
     t.ok(stream.queue, 'it has the one queue');
+    t.equal(domain.pool.available < domain.pool.count, window === 'shared', 'whose buffers are the window only where that is shared');
+    t.ok(before.every(({ pool }) => pool.available === pool.count), 'nothing of those before is in use');
     for (let k = 0; k < 4; k++) world.send(5000, ...upTo(20, 20 * k)).step();
     t.same(world.take().map(numberOf), Array.from({ length: 80 }, (_, i) => i));
     t.equal(agent.counters.copiedBytes, window === 'copy' ? 2 * 80 * 64 : 0);
     server.closeStream(stream);
     agent.close();
+    for (const { tx } of server.interfaces[0].driver.pairs) tx.reclaim();
+    before.push(domain);
   }
   world.close();
   t.end();
