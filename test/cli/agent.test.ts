@@ -22,8 +22,11 @@ const L16 = ['--input', TRAFFIC, '--listen', '5006'];
 const PCMU_PACKETS = 150;
 const L16_PACKETS = 100;
 
+/** Starts a node without what tap has each process load that a test starts: that takes a second, and writes where `nobody` may not. */
+const PLAIN_NODE = ['-u', 'NODE_OPTIONS', process.execPath] as const;
+
 function ringcube(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [MAIN, 'agent', ...args], { encoding: 'utf8', timeout: 120_000 });
+  return spawnSync('env', [...PLAIN_NODE, MAIN, 'agent', ...args], { encoding: 'utf8', timeout: 120_000 });
 }
 
 const agent = (name: string): string => join(AGENTS, `${name}.wasm`);
@@ -274,7 +277,7 @@ t.test('run: --seconds ends it early, in virtual time; --tick-us calls timers', 
 
 t.test('without rights on a TAP: one line that says which, and how to get them', { skip: process.getuid?.() === 0 ? false : 'not root: can not become nobody' }, (t) => {
   const args = [MAIN, 'agent', 'run', agent('pass'), '--tap', 'rc0', '--ip', '198.18.0.2/24', '--listen', '5004'];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', uid: 65534, gid: 65534, timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync('env', [...PLAIN_NODE, ...args], { encoding: 'utf8', uid: 65534, gid: 65534, timeout: 20_000 });
   t.equal(status, 1);
   t.match(stderr, /^ringcube: agent run: .*needs CAP_NET_ADMIN, .*\n$/);
   t.equal(stdout, '');
