@@ -120,7 +120,7 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
   for (const [i, { name, count, body }] of list.entries()) {
     context.signal.throwIfAborted();
     context.progress(i, list.length, name);
-    const seconds = context.quick ? 0.15 : 1;
+    const seconds = context.quick ? 0.1 : 1;
     const benchmark = new Benchmark(name, body, { minSamples: 9, maxTime: seconds, minTime: seconds / 20 }).run();
     const nsPerOperation = benchmark.stats.sample.map((s) => (s * 1e9) / count);
     results.push({ bench: NAME, variant: name, params: {}, metric: 'cost', unit: 'ns', ...summarize(nsPerOperation) });

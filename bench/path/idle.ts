@@ -47,7 +47,7 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
       measure: () => busyAmong(count, ms),
     }),
   );
-  const results = await alternate([group], context.quick ? 7 : 11, context);
+  const results = await alternate([group], context.quick ? 5 : 11, context);
   const [alone, , crowd] = COUNTS.map((nics) => pick(results, 'one busy NIC', { nics })) as [never, never, never];
   const kept = ratio(crowd, alone);
   const percent = (value: number): string => `${(100 * (1 - value)).toFixed(1)} %`;
