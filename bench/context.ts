@@ -122,6 +122,11 @@ export function ratioText(a: Result, b: Result): string {
   return `${digits(r.median)} (${digits(r.min)}–${digits(r.max)})`;
 }
 
+/** Of values in ascending order; NaN if there are none. */
+export function percentile(sorted: ArrayLike<number>, percent: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? NaN;
+}
+
 /** Monotonic ns, without BigInt. */
 export function nowNs(): number {
   return performance.now() * 1e6;

@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { Host } from '../../src/host/index.js';
 import { Engine, Link, Region, Replay, type Watchdog } from '../../src/nic/index.js';
-import { Agent, FaultDomain, Payloads } from '../../src/spa/index.js';
-import { type BudgetKind } from '../../src/spa/index.js';
+import { Agent, type BudgetKind, FaultDomain, Payloads } from '../../src/spa/index.js';
 import { nowNs } from '../context.js';
 import { udpFrame } from './frames.js';
+import { introduce } from './hosts.js';
 
 /** One of examples/agents. */
 export function agentModule(name: string): Uint8Array {
@@ -25,11 +25,11 @@ export class LoneAgent {
   private output = new Payloads(256);
   private readonly lengths: Int32Array;
 
-  constructor(module: string | Uint8Array, { window, budget = 'guard', protect = false }: Variant, watchdog: Watchdog, payloads: number, payloadBytes: number, configuration = '') {
+  constructor(module: string, { window, budget = 'guard', protect = false }: Variant, watchdog: Watchdog, payloads: number, payloadBytes: number) {
     const region = new Region(2 ** 21);
     const domain = new FaultDomain({ memory: region, poolId: 0, bufferBytes: Math.max(payloadBytes, 1472), buffers: payloads + 64 });
     this.agent = new Agent(domain, { nowUs: () => nowNs() / 1e3, stepped: false, watchdog: () => watchdog }, {
-      name: 'bench', module: typeof module === 'string' ? agentModule(module) : module, window, budget, protect, configuration,
+      name: 'bench', module: agentModule(module), window, budget, protect,
       onTrap: (_, message) => {
         throw new Error(message);
       },
@@ -84,7 +84,7 @@ export function forwardCost(way: Way, frameBytes: number, rounds: number): numbe
     interfaces: [{ addresses: ['198.18.0.1/24'], ipv6: false, nic: { mac: '02:00:00:00:00:01' } }],
   });
   engine.step(1);
-  const close: (() => void)[] = [];
+  let sent = (): boolean => true;
   const output = { address: '198.18.0.2', port: 5000 };
   if (way === 'handler') {
     host.openUdp({
@@ -97,15 +97,11 @@ export function forwardCost(way: Way, frameBytes: number, rounds: number): numbe
     // The agent's budget as in real time: the engine is stepped for this measurement only.
     const agent = host.openAgent({ name: 'pass', module: agentModule('pass'), budget: 'guard', ...way });
     const { stream } = host.openStream({ name: 'bench', port: 5001, agents: [agent], outputs: [output] });
-    close.push(() => {
-      if (stream.counters.sent === 0) throw new Error('nothing went through the agent');
-    });
+    sent = () => stream.counters.sent > 0;
   }
   const tester = new Replay(engine, { frames: [udpFrame(frameBytes)] }, { timing: 'fastest', limit: Number.MAX_SAFE_INTEGER });
   const link = new Link(engine, tester, host.nics[0], { pause: true });
-  // The tester's station, as if it had answered.
-  host.openUdp().flow(output.address, output.port).send(new Uint8Array(1));
-  for (const neighbour of host.interfaces[0].neighbours.list()) host.interfaces[0].neighbours.confirm(neighbour, 0x020000000002);
+  introduce(host, output.address);
   tester.start();
   let ns = 0;
   let frames = 0;
@@ -121,6 +117,6 @@ export function forwardCost(way: Way, frameBytes: number, rounds: number): numbe
   tester.stop();
   link.close();
   host.stop();
-  for (const done of close) done();
+  if (!sent()) throw new Error('nothing went through the agent');
   return ns / frames;
 }

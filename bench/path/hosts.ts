@@ -42,7 +42,21 @@ function twoHosts(mtu: number): TwoHosts {
   };
 }
 
-const mtuFor = (payloadBytes: number): number => (payloadBytes > 1472 ? 9000 : 1500);
+export const mtuFor = (payloadBytes: number): number => (payloadBytes > 1472 ? 9000 : 1500);
+
+/** RFC 863: for what is sent only to have been sent. */
+const DISCARD_PORT = 9;
+/** The testers' station: what their frames say they are from. */
+const TESTER_MAC = 0x020000000002;
+
+/** Makes a station (the tester's) known to a host as its neighbour of that address, as if it had answered. */
+export function introduce(host: Host, address: string, mac = TESTER_MAC): void {
+  const [{ neighbours }] = host.interfaces;
+  const socket = host.openUdp();
+  socket.flow(address, DISCARD_PORT).send(new Uint8Array(1));
+  for (const neighbour of neighbours.list()) neighbours.confirm(neighbour, mac);
+  socket.close();
+}
 
 /** Runs `turn` for `ms`, and returns what it moved a second. `turn` returns how many datagrams. */
 function rate(turn: () => number, ms: number): number {
@@ -168,16 +182,14 @@ export function echoServer(): () => number {
   const tester = new Replay(engine, { frames: [udpFrame(64)] }, { timing: 'fastest', limit: Number.MAX_SAFE_INTEGER });
   new Link(engine, tester, host.nics[0], { pause: true });
   let answered = 0;
-  const socket = host.openUdp({
+  host.openUdp({
     port: PORT,
     onDatagrams: (batch, own) => {
       for (let i = batch.from; i < batch.to; i++) own.reply(batch, i);
       answered += batch.to - batch.from;
     },
   });
-  // The tester's station, as if it had answered.
-  socket.flow(B, 5000).send(new Uint8Array(1));
-  for (const neighbour of host.interfaces[0].neighbours.list()) host.interfaces[0].neighbours.confirm(neighbour, 0x020000000002);
+  introduce(host, B);
   tester.start();
   return () => {
     const before = answered;
@@ -281,9 +293,7 @@ export function fanOut(shared: boolean, payloadBytes: number, destinations: numb
   const link = new Link(engine, host.nics[0], sink);
   const socket = host.openUdp();
   const flows = Array.from({ length: destinations }, (_, i) => socket.flow(`198.19.${i >> 8}.${i & 255}`, PORT));
-  // The router's station, as if it had answered.
-  flows[0].send(new Uint8Array(1));
-  for (const neighbour of iface.neighbours.list()) iface.neighbours.confirm(neighbour, 0x020000000002);
+  introduce(host, B); // the router
   const handle = socket.allocate();
   const at = socket.payloadAt(handle);
   const payload = new Uint8Array(payloadBytes).fill(7);

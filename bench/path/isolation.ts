@@ -4,7 +4,7 @@ import { Host, stepHosts } from '../../src/host/index.js';
 import { Engine, Link, Region, Watchdog, addon } from '../../src/nic/index.js';
 import { Agent, FaultDomain, Payloads } from '../../src/spa/index.js';
 import { type Figure, type Result, type Target, summarize } from '../../src/report/index.js';
-import { type Bench, type BenchContext, type BenchOutput, pinned } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, percentile, pinned } from '../context.js';
 import { agentModule } from './agents.js';
 
 const NAME = 'isolation';
@@ -190,7 +190,6 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
   context.progress(steps, steps, '');
 
   const one = (variant: string, params: Record<string, string | number>, metric: string, unit: string, value: number): Result => ({ bench: NAME, variant, params, metric, unit, ...summarize([value]) });
-  const percentile = (sorted: readonly number[], p: number): number => sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))];
   const results: Result[] = [];
   for (const [variant, outcome] of [[SHARES, shared], [COMMON, common]] as const) {
     outcome.worstUs.forEach((us, bin) => {

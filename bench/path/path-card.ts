@@ -7,6 +7,7 @@ import { type AgentOptions } from '../../src/spa/index.js';
 import { ENGINE_CPU, nowNs } from '../context.js';
 import { agentModule } from './agents.js';
 import { HEADER_BYTES, udpFrame } from './frames.js';
+import { introduce, mtuFor } from './hosts.js';
 import { AGENT, batchCount, copyBytes } from './path-agent.js';
 import { awaitRest, type During, type Latencies, PayloadCheck, type Throughput } from './path-measures.js';
 import { Remote } from './path-remote.js';
@@ -15,12 +16,8 @@ const OWN = '198.18.0.1';
 const OTHER = '198.18.0.2';
 const PORT = 5001;
 const OTHER_PORT = 5000;
-/** RFC 863: for what is sent only to have been sent. */
-const DISCARD_PORT = 9;
 /** As many frames a look as a host takes. */
 const BUDGET = 64;
-/** A window holds 4 MiB less a page. */
-const JUMBO_BUFFERS = 448;
 /** At once: fewer than a card, or the way to a process, holds. */
 const VERIFIED = 32;
 const PATIENCE_NS = 5e9;
@@ -29,17 +26,6 @@ const WARM_UP_MS = 60;
 
 /** What runs the agent: a sandbox in this thread, or somebody else. */
 export type Runner = Pick<AgentOptions, 'window' | 'protect'> | Remote;
-
-const mtuFor = (payloadBytes: number): number => (payloadBytes > 1472 ? 9000 : 1500);
-
-/** Makes a neighbour known, as if it had answered. */
-function introduce(host: Host, address: string, mac: number): void {
-  const [{ neighbours }] = host.interfaces;
-  const socket = host.openUdp();
-  socket.flow(address, DISCARD_PORT).send(new Uint8Array(1));
-  for (const neighbour of neighbours.list()) neighbours.confirm(neighbour, mac);
-  socket.close();
-}
 
 class Card {
   readonly engine = new Engine({ cpu: ENGINE_CPU });
@@ -57,14 +43,13 @@ class Card {
     this.host = new Host(this.engine, { agentQueues: 1, interfaces: [{ addresses: [`${OWN}/24`], ipv6: false, nic: { mac: '02:00:00:00:00:01', mtu } }] });
     const remote = runner instanceof Remote;
     this.budget = remote ? batchCount(payloadBytes) : BUDGET;
-    this.agentCopies = remote ? this.forwardBy(runner) : this.forwardInSandbox(runner, mtu);
+    this.agentCopies = remote ? this.forwardBy(runner) : this.forwardInSandbox(runner);
   }
 
-  private forwardInSandbox(options: Pick<AgentOptions, 'window' | 'protect'>, mtu: number): () => number {
+  private forwardInSandbox(options: Pick<AgentOptions, 'window' | 'protect'>): () => number {
     const { host } = this;
-    const domain = host.openDomain(mtu > 1500 ? { buffers: JUMBO_BUFFERS } : {});
     const agent = host.openAgent({
-      name: AGENT, module: agentModule(AGENT), budget: 'guard', domain, ...options,
+      name: AGENT, module: agentModule(AGENT), budget: 'guard', ...options,
       onTrap: (_, message) => {
         throw new Error(message);
       },
@@ -117,7 +102,7 @@ class Card {
       end.close();
       this.unplug = () => undefined;
     };
-    introduce(this.host, OTHER, 0x020000000002);
+    introduce(this.host, OTHER);
   }
 
   plugTester(payloadBytes: number, options: ReplayOptions): Replay {

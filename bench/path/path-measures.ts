@@ -69,7 +69,3 @@ export function jitterOf({ ns, sent }: Latencies, perSecond: number): Float64Arr
   for (let i = 0; i < out.length; i++) out[i] = Math.abs(ns[first + i + 1] - ns[first + i]);
   return out.sort();
 }
-
-export function percentile(sorted: Float64Array, percent: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))];
-}

@@ -1,7 +1,7 @@
 // udp: the stack's cost, and its sockets against the kernel's.
 import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, pick, pinned, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, percentile, pick, pinned, ratioTarget, ratioText } from '../context.js';
 import { type Stage, echo, fanOut, oneWay, receiveCost } from './hosts.js';
 import { cEcho, cOneWay, dgramEcho, dgramOneWay } from './kernel.js';
 import { tapEchoes } from './tap-echo.js';
@@ -39,15 +39,15 @@ function oneWayGroup(payloadBytes: number, ms: number): Measurement[] {
 function echoGroup(payloadBytes: number, ms: number): Measurement[] {
   const ofTimes = (variant: string, run: () => Promise<number[]>): Measurement[] => {
     let sorted: number[] = [];
-    return PERCENTILES.map((percentile, i) => ({
+    return PERCENTILES.map((name, i) => ({
       bench: NAME,
       variant,
-      params: { payloadBytes, percentile },
+      params: { payloadBytes, percentile: name },
       metric: ROUND_TRIP,
       unit: 'ns',
       measure: async () => {
         if (i === 0) sorted = (await run()).sort((a, b) => a - b);
-        return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * Number(percentile.slice(1))) / 100))] ?? NaN;
+        return percentile(sorted, Number(name.slice(1)));
       },
     }));
   };

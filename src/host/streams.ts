@@ -10,7 +10,7 @@ export interface HostDomainOptions {
   interface?: number;
   /** A buffer's bytes; default: the largest UDP payload of the interface's MTU over IPv4. */
   bufferBytes?: number;
-  /** Buffers; default: as many as the card's queue holds, and 256 for agents to emit. */
+  /** Buffers; default: as many as the card's queue holds and 512 besides, or what the window has room for. */
   buffers?: number;
 }
 
@@ -52,9 +52,8 @@ export class Streams {
       ...(costs === undefined ? {} : { costs }),
       steer: (iface, rule, pair) => {
         const nic = nics[iface.index];
-        if (pair < 0) return nic.unsteer(rule);
-        nic.steer(rule, pair);
-        return true;
+        if (pair < 0) nic.unsteer(rule);
+        else nic.steer(rule, pair);
       },
       onJobs,
     });

@@ -132,8 +132,8 @@ export class NicDriver {
   }
 
   /**
-   * Takes at most `budget` frames of a pair that has a `ready`, which is called anew for what comes after the last one: only if
-   * this returns less than `budget` or `waiting` is false. Else there is more, and the caller comes again.
+   * Takes at most `budget` frames of a pair that has a `ready`, and returns how many. If the pair is `waiting` still, there may be
+   * more, and the caller comes again; else `ready` is called for the next.
    */
   serveDeferred(pair: QueuePair, budget: number): number {
     const frames = this.serve(pair, budget);

@@ -31,8 +31,8 @@ export interface DispatcherOptions {
   scheduler?: Scheduler;
   /** In virtual time. */
   costs?: Costs;
-  /** Has a flow come in on a pair of its own, or no more (−1). False: the card can't. */
-  steer: (iface: Interface, rule: FlowRule, pair: number) => boolean;
+  /** Has a flow come in on a pair of its own, or no more (−1). */
+  steer: (iface: Interface, rule: FlowRule, pair: number) => void;
   /** There are jobs: whoever runs them shall. */
   onJobs: () => void;
 }
