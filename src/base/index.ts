@@ -1,4 +1,4 @@
-// base: what every layer may use and what uses no layer: addresses, errors, clocks, seeded random numbers, queues and heaps, latency statistics.
+// base: what every layer may use and what uses no layer: addresses, errors, clocks, seeded random numbers, queues and heaps, timers, latency statistics.
 export { Address, AddressMap, type Family, Prefix } from './address.js';
 export { type Clock, RealClock, VirtualClock } from './clock.js';
 export { RingcubeError, type RingcubeErrorCode, invalid } from './errors.js';
@@ -7,3 +7,4 @@ export { LatencyHistogram, type LatencySummary } from './histogram.js';
 export { FixedQueue } from './queue.js';
 export { Random } from './random.js';
 export { specialise } from './specialise.js';
+export { type Timer, Timers, TokenBucket } from './timers.js';

@@ -1,8 +1,7 @@
-import { type Address, AddressMap } from '../base/index.js';
+import { type Address, AddressMap, type Timer, type Timers } from '../base/index.js';
 import { type Interface } from './interface.js';
 import { Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';
-import { type Timer, type Timers } from './timers.js';
 import { type Mac } from './wire/ethernet.js';
 
 /** RFC 1191 §6.3, RFC 8201 §4: a smaller path MTU is believed for ten minutes. */

@@ -1,8 +1,7 @@
-import { Address } from '../base/index.js';
+import { Address, TokenBucket } from '../base/index.js';
 import { sumPseudo } from './checksum.js';
 import { type Packet } from './ip.js';
 import { type Stack } from './stack.js';
-import { TokenBucket } from './timers.js';
 import { type Icmp, Icmpv4Type, Icmpv4Unreachable, Icmpv6Type, Icmpv6Unreachable, buildIcmp, isErrorType, parseIcmp } from './wire/icmp.js';
 import { IPV4_BYTES, Protocol } from './wire/ipv4.js';
 import { IPV6_BYTES, findUpper, walkExtensions } from './wire/ipv6.js';

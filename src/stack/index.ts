@@ -5,6 +5,5 @@ export { type IcmpErrorKind } from './icmp.js';
 export { type Advertise, Interface, type InterfaceOptions, type LocalAddress } from './interface.js';
 export { type SendResult } from './ip-output.js';
 export { Stack, type StackOptions } from './stack.js';
-export { type Timers } from './timers.js';
 export { UdpFlow } from './udp-flow.js';
 export { type Datagram, UdpSocket, type UdpSocketCounters, type UdpSocketOptions } from './udp-socket.js';

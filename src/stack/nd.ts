@@ -1,11 +1,10 @@
-import { Address, Prefix } from '../base/index.js';
+import { Address, Prefix, type Timer } from '../base/index.js';
 import { groupMac } from './destination.js';
 import { pseudo } from './icmp.js';
 import { type Advertise, type Interface, type LocalAddress } from './interface.js';
 import { type Packet } from './ip.js';
 import { type Neighbour } from './neighbours.js';
 import { type Stack } from './stack.js';
-import { type Timer } from './timers.js';
 import { type Icmp, Icmpv6Type, buildIcmp } from './wire/icmp.js';
 import { type Mac, formatMac, isGroupMac } from './wire/ethernet.js';
 import { Protocol } from './wire/ipv4.js';

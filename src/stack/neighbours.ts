@@ -1,5 +1,4 @@
-import { type Address, AddressMap, FixedQueue } from '../base/index.js';
-import { type Timer, type Timers } from './timers.js';
+import { type Address, AddressMap, FixedQueue, type Timer, type Timers } from '../base/index.js';
 import { type Mac } from './wire/ethernet.js';
 
 /** Neighbour unreachability detection (RFC 4861 §7.3.2); ARP entries go through the same states. */

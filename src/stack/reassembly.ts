@@ -1,5 +1,4 @@
-import { type Address } from '../base/index.js';
-import { type Timer, type Timers } from './timers.js';
+import { type Address, type Timer, type Timers } from '../base/index.js';
 
 export interface ReassemblyOptions {
   /** RFC 1122 §3.3.2 (60 to 120 s), RFC 8200 §4.5 (60 s). */

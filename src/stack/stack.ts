@@ -1,4 +1,4 @@
-import { Address, invalid, Prefix, type Random, RingcubeError } from '../base/index.js';
+import { Address, invalid, Prefix, type Random, RingcubeError, Timers } from '../base/index.js';
 import { type Device, type FrameBatch, FrameFlag, MAX_POOLS, poolOf, type QueuePair, SplitRxQueue } from '../nic/index.js';
 import { ArpService } from './arp.js';
 import { Destinations } from './destination.js';
@@ -9,7 +9,6 @@ import { IpOutput } from './ip-output.js';
 import { NdService } from './nd.js';
 import { RouteTable } from './routes.js';
 import { HeaderTemplates } from './templates.js';
-import { Timers } from './timers.js';
 import { UdpLayer } from './udp.js';
 import { Own, Slot, UdpReceive } from './udp-receive.js';
 import { type UdpSocket, type UdpSocketOptions } from './udp-socket.js';

@@ -93,7 +93,9 @@ export class HostileWorld {
       const done = (): boolean => traps.length > 0 || running.counters.payloads >= PAYLOADS;
       for (let i = 0; i < PAYLOADS; i++) this.world.send(5001, numbered(i, 100));
       await this.pass(done);
-      if (agent.counters.payloads === 0) complaints.push('got no payload');
+      // One whose timer traps may be on its pause after that, or still be starting, when they come.
+      const paused = expected.kind === 'trap' && expected.in === 'tick' && traps.length > 0;
+      if (agent.counters.payloads === 0 && !paused) complaints.push('got no payload');
       agent.checkpoint();
       if (expected.kind === 'trap' && expected.in === 'tick') await this.pass(() => traps.length > 0);
     }

@@ -26,7 +26,7 @@ const OUTSIDE: Record<string, readonly string[]> = {
   // The library's entry, src/index.ts: all but what is for the terminal.
   src: LAYERS,
   cli: [...LAYERS, 'src', 'bench'],
-  bench: ['base', 'nic', 'stack', 'sched', 'spa', 'upcall', 'host', 'report', 'testing'],
+  bench: ['base', 'nic', 'stack', 'sched', 'spa', 'upcall', 'host', 'overlay', 'sim', 'report', 'testing'],
 };
 
 const ALLOWED = { ...ARROWS, ...OUTSIDE };

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { VirtualClock } from '../../src/base/index.js';
 import { type FirstFragment, Reassembly, type ReassemblyOptions } from '../../src/stack/reassembly.js';
-import { type Timer, Timers, TokenBucket } from '../../src/stack/timers.js';
+import { type Timer, Timers, TokenBucket } from '../../src/base/index.js';
 import { ip, patterned } from './rig.js';
 
 const [FROM, TO] = [ip('198.18.0.2'), ip('198.18.0.1')];

@@ -1,4 +1,4 @@
-import { IndexedHeap } from '../base/index.js';
+import { IndexedHeap } from './heap.js';
 
 /** What is to happen at a time. */
 export class Timer {
