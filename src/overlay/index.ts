@@ -1,3 +1,5 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
-export { type Directory, type DirectoryFailure, type Entry, type Lease, type Swap } from './directory.js';
+export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_CHARACTERS, type Swap, checkCas, checkKey, checkPrefix, checkTtl } from './directory.js';
+export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';
+export { type Sleeper, runInEventLoop } from './event-loop.js';
 export { type Endpoint, type HostNumber, MAX_HOST, MAX_MESSAGE_BYTES, NO_HOST, type Transport } from './transport.js';
