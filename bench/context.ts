@@ -1,7 +1,5 @@
 import { performance } from 'node:perf_hooks'; // the global one is a getter, called each time
-import { availableParallelism } from 'node:os';
 import { type Figure, type Result, type Target, summarize } from '../src/report/index.js';
-import { addon } from '../src/nic/index.js';
 
 /** What a bench is told, and how it says how far it is. */
 export interface BenchContext {
@@ -27,20 +25,6 @@ export interface Bench {
   /** Measures for about this long when quick. */
   quickSeconds: number;
   run(context: BenchContext): Promise<BenchOutput>;
-}
-
-/** The engine (or a load generator) has a core of its own where there are two; this thread has the other. */
-export const ENGINE_CPU = availableParallelism() > 1 ? 1 : -1;
-export const OWN_CPU = availableParallelism() > 1 ? 0 : -1;
-
-/** Puts this thread on its core for the time of a bench. */
-export async function pinned<T>(body: () => Promise<T>): Promise<T> {
-  addon.bench.pin(OWN_CPU);
-  try {
-    return await body();
-  } finally {
-    addon.bench.pin(-1);
-  }
 }
 
 /** One thing to measure: a variant under parameters; measure() runs it once and returns the value. */

@@ -3,7 +3,8 @@ import Benchmark from 'benchmark';
 import { Engine, FramePool, Nic, NicDriver, Region, Virtqueue, Features, addon } from '../../src/nic/index.js';
 import { type Figure, summarize } from '../../src/report/index.js';
 import { calibration, calibrationSink } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, alternate, pinned } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, alternate } from '../context.js';
+import { pinned } from '../cores.js';
 import { udpFrame } from '../path/frames.js';
 
 const NAME = 'micro';

@@ -2,7 +2,8 @@
 import { type Memory, Region } from '../../src/nic/index.js';
 import { type Figure } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, pinned } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick } from '../context.js';
+import { pinned } from '../cores.js';
 import { udpFrame } from './frames.js';
 import { type Variant, forwardFor } from './rig.js';
 

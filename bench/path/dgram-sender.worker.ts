@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { workerData } from 'node:worker_threads';
 import { addon } from '../../src/nic/index.js';
-import { ENGINE_CPU } from '../context.js';
+import { ENGINE_CPU } from '../cores.js';
 
 const WINDOW = 64;
 const { port, payloadBytes } = workerData as { port: number; payloadBytes: number };

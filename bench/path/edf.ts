@@ -2,7 +2,8 @@
 import { Random } from '../../src/base/index.js';
 import { DwcsQueue, type Job, type JobQueue, Scheduler, type Task, type Work, edfQueue, fifoQueue, fixedPriorityQueue, simulate, uunifast } from '../../src/sched/index.js';
 import { type Figure, type Result, humanize, summarize } from '../../src/report/index.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, pinned } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick } from '../context.js';
+import { pinned } from '../cores.js';
 
 const NAME = 'edf';
 const JOBS = [10, 100, 1000, 10_000];

@@ -1,7 +1,8 @@
 // forward: a generator on the wire, a forwarder on the card, back to the wire.
 import { type Figure, type Target } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, pick, pinned, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, pick, ratioTarget, ratioText } from '../context.js';
+import { pinned } from '../cores.js';
 import { udpFrame } from './frames.js';
 import { cForward, dgramForward } from './kernel.js';
 import { VARIANTS, type Variant, driverAlone, forwardFor } from './rig.js';

@@ -2,7 +2,7 @@
 // prints a line of its own.
 import { writeSync } from 'node:fs';
 import { addon } from '../../src/nic/index.js';
-import { OWN_CPU } from '../context.js';
+import { OWN_CPU } from '../cores.js';
 import { ZeroCopyForwarder } from './forwarders.js';
 import { udpFrame } from './frames.js';
 import { echoServer } from './hosts.js';

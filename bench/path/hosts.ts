@@ -2,7 +2,8 @@
 import { type UdpSocketOptions, type UdpSocket } from '../../src/stack/index.js';
 import { Host } from '../../src/host/index.js';
 import { Engine, Link, NicDriver, Nic, Replay, addon } from '../../src/nic/index.js';
-import { ENGINE_CPU, nowNs } from '../context.js';
+import { nowNs } from '../context.js';
+import { ENGINE_CPU } from '../cores.js';
 import { UdpReceive, type PortTables } from '../../src/stack/udp-receive.js';
 import { udpFrame } from './frames.js';
 

@@ -1,7 +1,8 @@
 // idle: what NICs cost that do nothing.
 import { Nic, NicDriver } from '../../src/nic/index.js';
 import { type Figure } from '../../src/report/index.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, pinned, ratio, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, ratio, ratioText } from '../context.js';
+import { pinned } from '../cores.js';
 import { ZeroCopyForwarder } from './forwarders.js';
 import { udpFrame } from './frames.js';
 import { makeRig } from './rig.js';

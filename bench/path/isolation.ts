@@ -4,7 +4,8 @@ import { Host, stepHosts } from '../../src/host/index.js';
 import { Engine, Link, Region, Watchdog, addon } from '../../src/nic/index.js';
 import { Agent, FaultDomain, Payloads } from '../../src/spa/index.js';
 import { type Figure, type Result, type Target, summarize } from '../../src/report/index.js';
-import { type Bench, type BenchContext, type BenchOutput, percentile, pinned } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, percentile } from '../context.js';
+import { pinned } from '../cores.js';
 import { agentModule } from './agents.js';
 
 const NAME = 'isolation';

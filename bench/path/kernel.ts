@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { addon } from '../../src/nic/index.js';
-import { ENGINE_CPU, nowNs } from '../context.js';
+import { nowNs } from '../context.js';
+import { ENGINE_CPU } from '../cores.js';
 import { HEADER_BYTES } from './frames.js';
 
 const SENDER = new URL('./dgram-sender.worker.js', import.meta.url);

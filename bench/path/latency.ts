@@ -8,16 +8,14 @@ import {
   type Bench,
   type BenchContext,
   type BenchOutput,
-  ENGINE_CPU,
   type Measurement,
-  OWN_CPU,
   alternate,
   nowNs,
   pick,
-  pinned,
   ratioTarget,
   ratioText,
 } from '../context.js';
+import { ENGINE_CPU, OWN_CPU, pinned } from '../cores.js';
 import { udpFrame } from './frames.js';
 
 const NAME = 'latency';

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/nic/index.js';
 import { Abi } from '../../src/spa/index.js';
-import { ENGINE_CPU, nowNs } from '../context.js';
+import { nowNs } from '../context.js';
+import { ENGINE_CPU } from '../cores.js';
 import { BareAgent, Batch, copyBytes, SLOTS_AT, slotBytesFor } from './path-agent.js';
 import { awaitRest, type During, type Latencies, PayloadCheck, type Throughput } from './path-measures.js';
 

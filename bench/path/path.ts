@@ -2,7 +2,8 @@
 // processes that want the same CPU.
 import { type Figure, type Result, type Target } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, percentile, pick, pinned, ratio, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, percentile, pick, ratio, ratioTarget, ratioText } from '../context.js';
+import { pinned } from '../cores.js';
 import { jitterOf } from './path-measures.js';
 import { C, CHILD, COPY, fifo, latenciesOfWire, NODE, openVariants, PROTECT, type Variant, type Variants, WIRE, WORKER, ZERO } from './path-variants.js';
 

@@ -12,7 +12,8 @@ import {
   type ReplayOptions,
   addon,
 } from '../../src/nic/index.js';
-import { ENGINE_CPU, nowNs } from '../context.js';
+import { nowNs } from '../context.js';
+import { ENGINE_CPU } from '../cores.js';
 import { type Forwarder, CopyForwarder, ZeroCopyForwarder } from './forwarders.js';
 import { ObjectForwarder } from './object-driver.js';
 

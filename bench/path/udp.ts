@@ -1,7 +1,8 @@
 // udp: the stack's cost, and its sockets against the kernel's.
 import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, percentile, pick, pinned, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, percentile, pick, ratioTarget, ratioText } from '../context.js';
+import { pinned } from '../cores.js';
 import { type Stage, echo, fanOut, oneWay, receiveCost } from './hosts.js';
 import { cEcho, cOneWay, dgramEcho, dgramOneWay } from './kernel.js';
 import { tapEchoes } from './tap-echo.js';

@@ -9,7 +9,8 @@ import { Worker } from 'node:worker_threads';
 import { addon, Watchdog } from '../../src/nic/index.js';
 import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, ENGINE_CPU, alternate, nowNs, pick, pinned, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, ratioTarget, ratioText } from '../context.js';
+import { ENGINE_CPU, pinned } from '../cores.js';
 import { LoneAgent, type Variant, type Way, forwardCost } from './agents.js';
 
 const NAME = 'upcall';

@@ -1,4 +1,7 @@
+import { type Claim } from '../../src/report/index.js';
 import { type BenchOutput } from '../context.js';
+
+export { type Claim };
 
 /** What a user may set; an experiment has its own default for whatever is undefined, and refuses what makes no sense for it. */
 export interface SimParameters {
@@ -27,19 +30,6 @@ export interface SimContext {
   progress(done: number, total: number, what: string): void;
   /** Aborted on Ctrl-C. */
   signal: AbortSignal;
-}
-
-/** A published statement beside what came out here. */
-export interface Claim {
-  what: string;
-  published: string;
-  /** Of which publication, in short. */
-  source: string;
-  measured: string;
-  /** null where the publication gives a shape only, or is recalled too vaguely to be judged. */
-  agrees: boolean | null;
-  /** Where they differ: why, as far as known. */
-  remark: string;
 }
 
 export interface ExperimentOutput extends BenchOutput {

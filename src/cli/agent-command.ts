@@ -8,7 +8,8 @@ import { checkModules } from './agent-check.js';
 import { runOnCapture } from './agent-replay.js';
 import { type AgentRunOptions, runOnTap } from './agent-run.js';
 import { type AgentStreamOptions } from './agent-stream.js';
-import { port, repeated, said, seconds, withTapOptions, wholeNumber } from './tap-host.js';
+import { port, seconds, wholeNumber } from './numbers.js';
+import { repeated, said, withTapOptions } from './tap-host.js';
 
 interface AgentRunFlags extends Omit<AgentRunOptions, 'tap'> {
   tap?: string;

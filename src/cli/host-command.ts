@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { type UdpSocket } from '../stack/index.js';
-import { nonZero, port, said, seconds, TapHost, type TapHostOptions, untilEnded, withTapOptions } from './tap-host.js';
+import { port, seconds } from './numbers.js';
+import { nonZero, said, TapHost, type TapHostOptions, untilEnded, withTapOptions } from './tap-host.js';
 
 interface HostCommandOptions extends TapHostOptions {
   echo?: number;

@@ -1,8 +1,9 @@
 // What the commands share that put a host on an interface of the kernel's: their options, the host, its wire, and how they end.
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { invalid, Prefix, RingcubeError } from '../base/index.js';
 import { Host, type HostOptions } from '../host/index.js';
 import { Engine, Link, Recorder, Tap, type TapCounters } from '../nic/index.js';
+import { wholeNumber } from './numbers.js';
 
 export interface TapHostOptions {
   tap: string;
@@ -20,23 +21,6 @@ const DEFAULT_ROUTE = { 4: '0.0.0.0/0', 6: '::/0' } as const;
 /** An option that may be given again. */
 export function repeated(flags: string, description: string, parse: (text: string) => unknown = (text) => text): Option {
   return new Option(flags, description).default([], 'none').argParser((text: string, all: unknown[]) => [...all, parse(text)]);
-}
-
-/** A parser of a flag's whole number. */
-export function wholeNumber(low: number, high: number, what = 'a whole number'): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < low || value > high) throw new InvalidArgumentError(`It must be ${what} from ${low} to ${high}.`);
-    return value;
-  };
-}
-
-export const port = wholeNumber(1, 65535, 'a port');
-
-export function seconds(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 1e6)) throw new InvalidArgumentError('It must be a number of seconds above 0.');
-  return value;
 }
 
 /** The options of a host on a TAP; `--tap` itself is the command's to declare. */

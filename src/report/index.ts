@@ -5,16 +5,16 @@
  *     results.ts   what a bench hands in, summaries, machine and commit
  *     figure.ts    how a set of results is to be shown; its cells by (facet, variant, x)
  *     quantity.ts  numbers with units for people
- *     table.ts     a figure, or the targets, as a terminal table
+ *     table.ts     a figure, the targets, or published claims beside what was measured, as a terminal table
  *     series.ts    one colour and symbol per variant
  *     axis.ts      domains, ticks, tick labels
  *     plot.ts      a figure as one standalone SVG (lines.ts, bars.ts, canvas.ts)
  *     page.ts      all of it as one self-contained HTML file (page-style.ts, markup.ts)
  */
-export type { Machine, Result, RunReport, Target } from './results.js';
+export type { Claim, Failure, Machine, Result, RunReport, Target } from './results.js';
 export { describeCommit, describeMachine, summarize } from './results.js';
 export type { Figure } from './figure.js';
 export { humanize } from './quantity.js';
-export { figureTable, targetTable } from './table.js';
+export { claimTable, figureTable, targetTable, type TableOptions } from './table.js';
 export { figureSvg } from './plot.js';
 export { renderPage } from './page.js';

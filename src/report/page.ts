@@ -3,9 +3,9 @@ import { escapeMarkup } from './markup.js';
 import { PAGE_CSS } from './page-style.js';
 import { figureSvg } from './plot.js';
 import { humanize, humanizeShort, humanizeSpread } from './quantity.js';
-import type { RunReport, Target } from './results.js';
+import type { Claim, Failure, RunReport, Target } from './results.js';
 import { seriesStyles, type SeriesStyles } from './series.js';
-import { verdict } from './table.js';
+import { agreement, verdict } from './table.js';
 
 /**
  * One HTML document, complete in itself: no script, nothing fetched (its own policy forbids both). A variant looks the
@@ -13,9 +13,12 @@ import { verdict } from './table.js';
  *
  * @throws RangeError as `gridOf`
  */
-export function renderPage(report: RunReport, figures: readonly Figure[], targets: readonly Target[]): string {
+export function renderPage(report: RunReport, figures: readonly Figure[]): string {
+  const { claims, failures, targets } = report;
   const styles = seriesStyles(figures);
   const parts = [
+    ...(failures.length === 0 ? [] : [{ id: 'failures', title: 'What is missing', body: failuresHtml(failures) }]),
+    ...(claims.length === 0 ? [] : [{ id: 'claims', title: 'Published and measured', body: claimsHtml(claims) }]),
     ...(targets.length === 0 ? [] : [{ id: 'targets', title: 'Targets', body: targetsHtml(targets) }]),
     ...figures.map((figure) => ({ id: figure.id, title: figure.title, body: figureHtml(figure, styles) })),
   ];
@@ -34,7 +37,7 @@ export function renderPage(report: RunReport, figures: readonly Figure[], target
 <body>
 <header>
 <h1>Ringcube report</h1>
-<p class="summary">${escapeMarkup(summaryOf(targets, figures))}</p>
+<p class="summary">${escapeMarkup(summaryOf(report, figures))}</p>
 ${aboutHtml(report)}
 </header>
 <nav aria-label="Contents">
@@ -51,12 +54,23 @@ ${sections.map(({ anchor, title, body }) => `<section id="${anchor}">\n<h2>${esc
 `;
 }
 
-function summaryOf(targets: readonly Target[], figures: readonly Figure[]): string {
-  const judged = targets.filter((target) => target.met !== null);
-  const met = judged.filter((target) => target.met).length;
-  const verdicts = judged.length === 0 ? [] : [`${met} of ${judged.length} targets met`];
-  const reported = targets.length - judged.length;
-  return [...verdicts, ...(reported === 0 ? [] : [`${reported} reported`]), `${figures.length} ${figures.length === 1 ? 'figure' : 'figures'}`].join(' · ');
+/** '5 of 7 claims agree · 2 not judged · 1 of 2 targets met · 3 figures'. */
+function summaryOf({ claims, failures, targets }: RunReport, figures: readonly Figure[]): string {
+  return [
+    ...(failures.length === 0 ? [] : [`${failures.length} missing`]),
+    ...tally(claims.map((claim) => claim.agrees), 'published claims agree', 'not judged'),
+    ...tally(targets.map((target) => target.met), 'targets met', 'reported'),
+    `${figures.length} ${figures.length === 1 ? 'figure' : 'figures'}`,
+  ].join(' · ');
+}
+
+function tally(verdicts: readonly (boolean | null)[], good: string, unjudged: string): string[] {
+  const judged = verdicts.filter((verdict) => verdict !== null);
+  const rest = verdicts.length - judged.length;
+  return [
+    ...(judged.length === 0 ? [] : [`${judged.filter(Boolean).length} of ${judged.length} ${good}`]),
+    ...(rest === 0 ? [] : [`${rest} ${unjudged}`]),
+  ];
 }
 
 function aboutHtml(report: RunReport): string {
@@ -68,19 +82,55 @@ function aboutHtml(report: RunReport): string {
     ['Seed', `<code>${escapeMarkup(String(report.seed))}</code>`],
     ['Node', escapeMarkup(report.node)],
     ['Started', escapeMarkup(report.startedAt)],
-    ['Repeat with', `<code>${escapeMarkup(report.command ?? `npx ringcube bench --seed ${report.seed}`)}</code>`],
+    ['Repeat with', `<code>${escapeMarkup(report.command)}</code>`],
   ];
   return `<div class="about"><dl>\n${rows.map(([name, value]) => `<dt>${name}</dt><dd>${value}</dd>`).join('\n')}\n</dl></div>`;
 }
 
-function targetsHtml(targets: readonly Target[]): string {
-  const rows = targets.map((target) => {
-    const words = [target.target, target.reached, target.spread].map((text) => `<td>${escapeMarkup(text)}</td>`).join('');
-    const look = target.met === null ? 'reported' : target.met ? 'met' : 'missed';
-    return `<tr><th scope="row">${escapeMarkup(target.what)}</th>${words}<td class="verdict ${look}">${verdict(target)}</td></tr>`;
+function failuresHtml(failures: readonly Failure[]): string {
+  const items = failures.map(({ what, why }) => `<li><strong>${escapeMarkup(what)}</strong>: ${escapeMarkup(why)}</li>`);
+  return `<ul class="missed">\n${items.join('\n')}\n</ul>`;
+}
+
+function claimsHtml(claims: readonly Claim[]): string {
+  const rows = claims.map((claim) => {
+    const what = `${escapeMarkup(claim.what)}<small>${escapeMarkup(claim.source)}</small>`;
+    return { what, words: [claim.published, claim.measured, claim.remark], good: claim.agrees, verdict: agreement(claim) };
   });
-  const head = ['What', 'Target', 'Reached', 'Spread', ''].map((title) => `<th scope="col">${title}</th>`).join('');
-  return `<div class="scroll"><table>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${rows.join('\n')}\n</tbody>\n</table></div>`;
+  return verdictsHtml(['What', 'Published', 'Measured', 'Remark', ''], rows);
+}
+
+function targetsHtml(targets: readonly Target[]): string {
+  const rows = targets.map((target) => ({
+    what: escapeMarkup(target.what),
+    words: [target.target, target.reached, target.spread],
+    good: target.met,
+    verdict: verdict(target),
+  }));
+  return verdictsHtml(['What', 'Target', 'Reached', 'Spread', ''], rows);
+}
+
+interface VerdictRow {
+  /** Markup. */
+  what: string;
+  words: readonly string[];
+  good: boolean | null;
+  verdict: string;
+}
+
+function verdictsHtml(head: readonly string[], rows: readonly VerdictRow[]): string {
+  const body = rows.map(({ what, words, good, verdict }) => {
+    const cells = words.map((text) => `<td>${escapeMarkup(text)}</td>`).join('');
+    const look = good === null ? 'reported' : good ? 'met' : 'missed';
+    const row = good === false ? '<tr class="differs">' : '<tr>';
+    return `${row}<th scope="row">${what}</th>${cells}<td class="verdict ${look}">${verdict}</td></tr>`;
+  });
+  return `<div class="scroll"><table class="verdicts">
+<thead><tr>${head.map((title) => `<th scope="col">${title}</th>`).join('')}</tr></thead>
+<tbody>
+${body.join('\n')}
+</tbody>
+</table></div>`;
 }
 
 function figureHtml(figure: Figure, styles: SeriesStyles): string {

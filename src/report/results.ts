@@ -34,9 +34,21 @@ export interface RunReport {
   node: string;
   /** ISO 8601. */
   startedAt: string;
-  /** The command that repeats the run; by default the page names `ringcube bench` with the seed. */
-  command?: string;
+  /** The command that repeats the run. */
+  command: string;
+  /** What was set for the run, and not left to be as it is by default. */
+  parameters?: Readonly<Record<string, string | number>>;
   results: Result[];
+  targets: Target[];
+  claims: Claim[];
+  /** What was to run and broke, and why: what it would have measured is missing from the rest. */
+  failures: Failure[];
+}
+
+export interface Failure {
+  what: string;
+  /** The error's message. */
+  why: string;
 }
 
 /** A promise and what became of it. */
@@ -47,6 +59,19 @@ export interface Target {
   spread: string;
   /** `null` where the number is reported only. */
   met: boolean | null;
+}
+
+/** A published statement beside what came out here. */
+export interface Claim {
+  what: string;
+  published: string;
+  /** Of which publication, in short. */
+  source: string;
+  measured: string;
+  /** null where the publication gives a shape only, or is recalled too vaguely to be judged. */
+  agrees: boolean | null;
+  /** Where they differ: why, as far as known. */
+  remark: string;
 }
 
 /**

@@ -3,7 +3,11 @@ import picocolors from 'picocolors';
 import { stripVTControlCharacters } from 'node:util';
 import { gridOf, yTitle, type Figure, type Grid } from './figure.js';
 import { humanizeShort, humanizeSpread } from './quantity.js';
-import type { Target } from './results.js';
+import type { Claim, Target } from './results.js';
+
+/** Of a cell, both sides; and the least width of a column of words. */
+const PADDING = 2;
+const LEAST_WIDTH = 14;
 
 /** `width` in terminal columns; a table keeps within it as far as its words allow. */
 export interface TableOptions {
@@ -38,29 +42,53 @@ export function figureTable(figure: Figure, options: TableOptions): string {
 
 /** The targets for the terminal. */
 export function targetTable(targets: readonly Target[], options: TableOptions): string {
-  const paint = picocolors.createColors(options.color);
-  const head = ['target', 'wanted', 'reached', 'spread', ''];
   const words = targets.map((target) => [target.what, target.target, target.reached, target.spread, verdict(target)]);
-  const natural = head.map((title, column) => Math.max(...[title, ...words.map((row) => row[column])].map((text) => text.length)) + 2);
-  const excess = natural.reduce((sum, width) => sum + width, head.length + 1) - options.width;
-  if (excess > 0) natural[0] = Math.max(natural[0] - excess, 18);
+  return verdictTable(['target', 'wanted', 'reached', 'spread', ''], words, targets.map((target) => target.met), options);
+}
 
+/** What was published beside what was measured, for the terminal. */
+export function claimTable(claims: readonly Claim[], options: TableOptions): string {
+  const words = claims.map((claim) => [`${claim.what} [${claim.source}]`, claim.published, claim.measured, claim.remark, agreement(claim)]);
+  return verdictTable(['claim', 'published', 'measured', 'remark', ''], words, claims.map((claim) => claim.agrees), options);
+}
+
+/** A table of words whose last column is a verdict, never broken; the others share what room there is. */
+function verdictTable(head: readonly string[], words: readonly (readonly string[])[], good: readonly (boolean | null)[], options: TableOptions): string {
+  const paint = picocolors.createColors(options.color);
+  const last = head.length - 1;
+  const natural = head.map((title, column) => Math.max(...[title, ...words.map((row) => row[column])].map((text) => text.length)) + PADDING);
   const table = new Table({
     head: head.map((title) => paint.bold(title)),
     style: { head: [], border: paint.isColorSupported ? ['grey'] : [] },
-    colWidths: natural,
+    colWidths: [...fitted(natural.slice(0, last), options.width - natural[last] - head.length - 1), natural[last]],
     wordWrap: true,
   });
-  targets.forEach((target, row) => {
-    const colour = target.met === null ? paint.dim : target.met ? paint.green : paint.red;
-    table.push([...words[row].slice(0, 4), colour(verdict(target))]);
+  words.forEach((row, i) => {
+    const colour = good[i] === null ? paint.dim : good[i] ? paint.green : paint.red;
+    table.push([...row.slice(0, last), colour(row[last])]);
   });
   return table.toString();
+}
+
+/** Widths that add up to `room` or less: the widest gives way first, down to what a word or two needs. */
+function fitted(natural: readonly number[], room: number): number[] {
+  const widths = [...natural];
+  for (let excess = widths.reduce((sum, width) => sum + width, 0) - room; excess > 0; excess--) {
+    const widest = widths.indexOf(Math.max(...widths));
+    if (widths[widest] <= LEAST_WIDTH) break;
+    widths[widest]--;
+  }
+  return widths;
 }
 
 /** 'met', 'not met' or 'reported', with a sign that reads without colour. */
 export function verdict(target: Target): string {
   return target.met === null ? '· reported' : target.met ? '✓ met' : '✗ not met';
+}
+
+/** 'agrees', 'differs' or 'not judged', with a sign that reads without colour. */
+export function agreement(claim: Claim): string {
+  return claim.agrees === null ? '· not judged' : claim.agrees ? '✓ agrees' : '✗ differs';
 }
 
 function figureBlock(figure: Figure, grid: Grid, xs: readonly string[], gap: string, options: TableOptions): string {

@@ -2,7 +2,7 @@
 import { parseHTML } from 'linkedom';
 import t from 'tap';
 import { figureSvg, renderPage, type Figure, type Machine, type Target } from '../../src/report/index.js';
-import { bars, result, runReport, SIZES, throughput, VARIANTS } from './samples.js';
+import { bars, CLAIMS, result, runReport, SIZES, throughput, VARIANTS } from './samples.js';
 
 interface Element {
   textContent: string;
@@ -137,7 +137,7 @@ t.test('names at line ends keep apart', (t) => {
 });
 
 t.test('a variant has one colour in all figures of a page, and each its own look', (t) => {
-  const page = parse(renderPage(runReport(), [throughput(), bars()], []));
+  const page = parse(renderPage(runReport(), [throughput(), bars()]));
   const [lines, barsSvg] = all(page, 'figure svg');
   const lineColours = new Map(
     all(lines, '[aria-label="dot"]').flatMap((group) => all(group, 'title').map((title): [string, string | null] => [title.textContent.split('\n')[0], group.getAttribute('fill')])),
@@ -158,7 +158,7 @@ t.test('the page', (t) => {
     { what: 'latency', target: '≤ 2 µs', reached: '3.3 µs', spread: '2.9–3.6 µs', met: false },
     { what: 'rate', target: '–', reached: '28 Mframes/s', spread: '27–29', met: null },
   ];
-  const html = renderPage(runReport(), [throughput(), bars({ id: 'throughput', paragraph: 'One.\n\nTwo.' })], targets);
+  const html = renderPage(runReport({ targets }), [throughput(), bars({ id: 'throughput', paragraph: 'One.\n\nTwo.' })]);
   const page = parse(html);
   const ids = all(page, 'section').map((section) => section.getAttribute('id'));
   t.strictSame(ids, ['targets', 'throughput', 'throughput-2'], 'anchors are distinct');
@@ -168,7 +168,6 @@ t.test('the page', (t) => {
   t.strictSame(all(page, '.verdict').map((verdict) => verdict.textContent), ['✓ met', '✗ not met', '· reported']);
   t.equal(all(page, '#throughput details tbody tr').length, VARIANTS.length);
   t.equal(all(page, '#throughput-2 > p').length, 2, 'a blank line parts paragraphs');
-  t.match(renderPage(runReport({ command: 'ringcube bench --quick' }), [], []), /<code>ringcube bench --quick<\/code>/);
 
   t.notMatch(html.replaceAll('xmlns="http://www.w3.org/2000/svg"', ''), /https?:|url\(|@import|\bsrc=/, 'loads nothing');
   t.equal(all(page, 'script, link, img, iframe').length, 0);
@@ -177,11 +176,33 @@ t.test('the page', (t) => {
   t.end();
 });
 
+t.test('a page with published claims has them on top, beside what was measured, and says first of all what is missing', (t) => {
+  const targets: Target[] = [{ what: 'rate', target: '–', reached: '28', spread: '27–29', met: null }];
+  const failures = [{ what: 'churn', why: 'k: got 1, must be 2 or more' }];
+  const page = parse(renderPage(runReport({ targets, claims: [...CLAIMS], failures }), [throughput()]));
+  t.strictSame(all(page, 'section').map((section) => section.getAttribute('id')), ['failures', 'claims', 'targets', 'throughput']);
+  t.match(page.querySelector('#failures')?.textContent, /churn: k: got 1, must be 2 or more/);
+  t.equal(page.querySelector('.summary')?.textContent, '1 missing · 1 of 2 published claims agree · 1 not judged · 1 reported · 1 figure');
+  const rows = all(page, '#claims tbody tr').map((row) => [...row.querySelectorAll('th, td')].map((cell) => cell.textContent));
+  t.strictSame(rows[1], ['m-regionsslides', '2, 4, 9, 27', '2, 4, 9, 32', CLAIMS[1].remark, '✗ differs'], 'published and measured side by side');
+  t.strictSame(rows.map((row) => row[4]), ['✓ agrees', '✗ differs', '· not judged']);
+  t.strictSame(all(page, '#claims tr.differs th').map((cell) => cell.textContent), ['m-regionsslides'], 'what differs stands out');
+  t.end();
+});
+
 t.test('the page escapes everything', (t) => {
   const evil = (name: string): string => `"'><script>${name}()</script><img src=x onerror=${name}()>&`;
   const machine: Machine = { cpu: evil('cpu'), cores: 1, memoryBytes: 1, kernel: evil('kernel'), arch: evil('arch') };
-  const report = runReport({ machine, commit: evil('commit'), node: evil('node'), startedAt: evil('start'), command: evil('command') });
-  const target = { what: evil('what'), target: evil('target'), reached: evil('reached'), spread: evil('spread'), met: true };
+  const report = runReport({
+    machine,
+    commit: evil('commit'),
+    node: evil('node'),
+    startedAt: evil('start'),
+    command: evil('command'),
+    targets: [{ what: evil('what'), target: evil('target'), reached: evil('reached'), spread: evil('spread'), met: true }],
+    claims: [{ what: evil('claim'), published: evil('published'), source: evil('source'), measured: evil('measured'), agrees: false, remark: evil('remark') }],
+    failures: [{ what: evil('failure'), why: evil('why') }],
+  });
   const figure = throughput({
     id: evil('id'),
     title: evil('title'),
@@ -193,7 +214,7 @@ t.test('the page escapes everything', (t) => {
     results: [result(evil('variant'), { x: evil('value'), [evil('facet')]: evil('panel') }, 1, evil('unit'))],
   });
   for (const kind of ['line', 'bar'] as const) {
-    const html = renderPage(report, [{ ...figure, kind }], [target]);
+    const html = renderPage(report, [{ ...figure, kind }]);
     t.notMatch(html, /<script|<img/);
     const page = parse(html);
     t.equal(all(page, 'script, img, [onerror]').length, 0);

@@ -1,5 +1,5 @@
 // What the tests of src/report measure: nothing; made-up results with the shapes that benches have.
-import { summarize, type Figure, type Result, type RunReport } from '../../src/report/index.js';
+import { summarize, type Claim, type Figure, type Result, type RunReport } from '../../src/report/index.js';
 
 export const SIZES = [64, 256, 512, 1024, 1514, 9000];
 export const VARIANTS = ['zero-copy, split ring', 'zero-copy, packed ring', 'one copy', 'copy in and out', 'kernel socket (recvmmsg)', 'kernel socket'];
@@ -45,7 +45,18 @@ export function runReport(changes: Partial<RunReport> = {}): RunReport {
     seed: 4711,
     node: 'v20.0.0',
     startedAt: '2026-01-02T03:04:05.000Z',
+    command: 'npx ringcube bench --seed 4711',
     results: [],
+    targets: [],
+    claims: [],
+    failures: [],
     ...changes,
   };
 }
+
+/** One that agrees, one that differs, one that can't be judged. */
+export const CLAIMS: readonly Claim[] = [
+  { what: 'Greedy below ODR, mean delay', published: 'by as much as 40 %', source: 'Fry & West 2004', measured: '33 % (29–35)', agrees: true, remark: '' },
+  { what: 'm-regions', published: '2, 4, 9, 27', source: 'slides', measured: '2, 4, 9, 32', agrees: false, remark: 'The fourth region is another, since the rule to accept was read in another way there.' },
+  { what: 'Success with exchange', published: 'rises with the group', source: 'recalled', measured: '0.65 … 0.73', agrees: null, remark: 'a shape only' },
+];

@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
-import { describeCommit, describeMachine, figureTable, humanize, summarize, targetTable } from '../../src/report/index.js';
-import { bars, result, SIZES, throughput, VARIANTS } from './samples.js';
+import { claimTable, describeCommit, describeMachine, figureTable, humanize, summarize, targetTable } from '../../src/report/index.js';
+import { bars, CLAIMS, result, SIZES, throughput, VARIANTS } from './samples.js';
 
 t.test('summarize', (t) => {
   t.strictSame(summarize([3, 1, 2]), { median: 2, min: 1, max: 3, runs: [3, 1, 2] }, 'keeps the runs in their order');
@@ -124,5 +124,21 @@ t.test('targets as a table', (t) => {
   t.match(table, /3\.3 µs.*✗ not met/);
   t.match(table, /28 Mframes\/s.*· reported/);
   t.ok(table.split('\n').every((line) => line.length <= 80), 'fits');
+  t.end();
+});
+
+t.test('published claims as a table', (t) => {
+  for (const width of [80, 110]) {
+    const table = claimTable(CLAIMS, { color: false, width });
+    t.match(table, /published +│ measured +│ remark/);
+    t.match(table, /✓ agrees/);
+    t.match(table, /✗ differs/);
+    t.match(table, /· not judged/);
+    t.ok(table.split('\n').every((line) => line.length <= width), `fits ${width} columns`);
+    const words = table.replaceAll(/[^\p{L}\p{N}]+/gu, ' ');
+    for (const { remark } of CLAIMS) for (const word of remark.split(/[ ,.]+/)) t.ok(words.includes(word), `'${word}' is not cut at ${width}`);
+  }
+  const coloured = claimTable(CLAIMS, { color: true, width: 110 });
+  t.equal(stripVTControlCharacters(coloured), claimTable(CLAIMS, { color: false, width: 110 }));
   t.end();
 });
