@@ -1,2 +1,7 @@
 // sim: the overlay in virtual time: physical networks, worlds in which each host runs the real overlay code, and flows over typed arrays for a million of them.
 export { type JobOptions, runJobs, serveJobs } from './jobs.js';
+export { DelayMatrix, type SharedDelayMatrix } from './topology/delay-matrix.js';
+export { HostNetwork, type PlacementOptions, type SharedHostNetwork } from './topology/host-network.js';
+export { type ParallelOptions, shortestPaths } from './topology/shortest-paths.js';
+export { type Topology } from './topology/topology.js';
+export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStubParameters, scaledTransitStub, transitStub } from './topology/transit-stub.js';
