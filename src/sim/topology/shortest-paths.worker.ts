@@ -1,8 +1,11 @@
-// Takes sources from a common counter until none is left, and says how many it has done.
-import { parentPort, workerData } from 'node:worker_threads';
+// Rows of the matrix, from one source to another.
+import { serveJobs } from '../jobs.js';
 import { DelayMatrix } from './delay-matrix.js';
-import { type Task, runSources } from './shortest-paths.js';
+import { Dijkstra } from './dijkstra.js';
+import { type Sources, type Task, runSources } from './shortest-paths.js';
 
-const { topology, shared, next } = workerData as Task;
-const port = parentPort!;
-runSources(topology, DelayMatrix.from(shared), next, (done) => port.postMessage(done));
+serveJobs(({ topology, shared }: Task) => {
+  const dijkstra = new Dijkstra(topology);
+  const matrix = DelayMatrix.from(shared);
+  return (sources: Sources) => runSources(dijkstra, matrix, sources);
+});
