@@ -5,3 +5,7 @@ export { HostNetwork, type PlacementOptions, type SharedHostNetwork } from './to
 export { type ParallelOptions, shortestPaths } from './topology/shortest-paths.js';
 export { type Topology } from './topology/topology.js';
 export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStubParameters, scaledTransitStub, transitStub } from './topology/transit-stub.js';
+export { type DirectoryFaults, type DirectoryOptions } from './world/directory.js';
+export { EventHeap } from './world/events.js';
+export { type Faults, type Island, type NetworkCounters, type NetworkOptions, SimNetwork } from './world/network.js';
+export { World, type WorldOptions } from './world/world.js';
