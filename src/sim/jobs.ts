@@ -1,4 +1,7 @@
 import { type MessagePort, Worker, parentPort, workerData } from 'node:worker_threads';
+import { invalid } from '../base/index.js';
+
+const MAX_WORKERS = 64;
 
 /** What to divide among threads, and how. */
 export interface JobOptions<Job> {
@@ -7,11 +10,11 @@ export interface JobOptions<Job> {
   /** What each thread is given at its start; SharedArrayBuffers in it are shared. */
   data: unknown;
   jobs: readonly Job[];
-  /** Threads, 1 or more; no more are started than there are jobs. */
+  /** Threads, 1 to 64; no more are started than there are jobs. */
   workers: number;
   /** How many jobs' worth of work is done, in fractions, too. */
-  onProgress?: (done: number) => void;
-  signal?: AbortSignal;
+  onProgress?: ((done: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 type Message<Answer> = { share: number } | { answer: Answer };
@@ -19,8 +22,10 @@ type Message<Answer> = { share: number } | { answer: Answer };
 /**
  * Runs jobs on worker threads, each thread one at a time, in order. The answers are in the order of the jobs, whichever thread gave them. However it ends,
  * all threads have ended by then: with the answers, with a job's error (the first), or, in the middle of a job if need be, with the signal's reason.
+ * Throws ERR_INVALID_ARGUMENT for an impossible number of workers.
  */
 export async function runJobs<Job, Answer>({ worker, data, jobs, workers, onProgress, signal }: JobOptions<Job>): Promise<Answer[]> {
+  if (!Number.isInteger(workers) || workers < 1 || workers > MAX_WORKERS) throw invalid('workers', workers, `an integer from 1 to ${MAX_WORKERS}`);
   signal?.throwIfAborted();
   const answers = new Array<Answer>(jobs.length);
   const shares = new Float64Array(jobs.length);
