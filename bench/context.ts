@@ -8,7 +8,7 @@ export interface BenchContext {
   /** The recorded traffic, a pcapng file. */
   trafficPath: string;
   /** `done` of `total` measurements of this bench; `what` is being measured. */
-  progress(done: number, total: number, what: string): void;
+  progress: (done: number, total: number, what: string) => void;
   /** Aborted on Ctrl-C: a bench stops between two measurements. */
   signal: AbortSignal;
 }

@@ -27,7 +27,7 @@ export interface SimContext {
   /** Worker threads for what can be computed in parallel. */
   workers: number;
   /** `done` of `total` steps; `what` is being done. */
-  progress(done: number, total: number, what: string): void;
+  progress: (done: number, total: number, what: string) => void;
   /** Aborted on Ctrl-C. */
   signal: AbortSignal;
 }
