@@ -13,7 +13,7 @@ import { path } from './path/path.js';
 import { udp } from './path/udp.js';
 import { upcall } from './path/upcall.js';
 
-export { type Bench, type BenchContext } from './context.js';
+export { type Bench } from './context.js';
 
 /** In the order in which they run and are reported. */
 export const BENCHES: readonly Bench[] = [forward, copy, latency, udp, upcall, path, isolation, edf, idle, garbage, micro];

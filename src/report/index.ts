@@ -11,10 +11,10 @@
  *     plot.ts      a figure as one standalone SVG (lines.ts, bars.ts, canvas.ts)
  *     page.ts      all of it as one self-contained HTML file (page-style.ts, markup.ts)
  */
-export type { Claim, Failure, Machine, Result, RunReport, Target } from './results.js';
+export type { Claim, Machine, Result, RunReport, Target } from './results.js';
 export { describeCommit, describeMachine, summarize } from './results.js';
 export type { Figure } from './figure.js';
 export { humanize } from './quantity.js';
-export { claimTable, figureTable, targetTable, type TableOptions } from './table.js';
+export { claimTable, figureTable, targetTable } from './table.js';
 export { figureSvg } from './plot.js';
 export { renderPage } from './page.js';

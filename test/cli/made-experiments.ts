@@ -49,6 +49,7 @@ function willing({ signal }: SimContext): Promise<ExperimentOutput> {
   });
 }
 
+/** @public The threads of experiments import it, by the address of this module. */
 export const EXPERIMENTS: readonly Experiment[] = [
   { name: 'tenfold', summary: 'ten times as many', takes: { k: '2', n: '4', hosts: '7', publishers: '1', subscribers: 'all hosts', bound: '1.5', latencies: 'none', topology: 'waxman' }, run: tenfold },
   { name: 'refuse', summary: 'refuses its parameters', takes: { k: '2' }, run: refuse },
