@@ -1,7 +1,10 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
 export { KnCube } from './cube/kncube.js';
 export { type LinkCosts, Router, type Routing, nextPortAround, portBack, productivePorts } from './cube/router.js';
+export { Detector, type DetectorOptions } from './detector.js';
 export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_CHARACTERS, type Swap, checkCas, checkKey, checkPrefix, checkTtl } from './directory.js';
 export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';
 export { type Sleeper, runInEventLoop } from './event-loop.js';
+export { Arrival, ReplayWindow } from './replay-window.js';
+export { RttEstimator, type RttOptions } from './rtt.js';
 export { type Endpoint, type HostNumber, MAX_HOST, MAX_MESSAGE_BYTES, NO_HOST, type Transport } from './transport.js';
