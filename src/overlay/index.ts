@@ -1,6 +1,8 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
+export { chooseGiver, firstIdentifier, handOn, initialHolder, splitIdentifiers } from './cube/assignment.js';
 export { KnCube } from './cube/kncube.js';
 export { type LinkCosts, Router, type Routing, nextPortAround, portBack, productivePorts } from './cube/router.js';
+export { type Shape, chooseShape, leastMeanShape } from './cube/shape.js';
 export { Detector, type DetectorOptions } from './detector.js';
 export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_CHARACTERS, type Swap, checkCas, checkKey, checkPrefix, checkTtl } from './directory.js';
 export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';

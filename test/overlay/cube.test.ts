@@ -1,7 +1,21 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Random } from '../../src/base/index.js';
-import { KnCube, Router, type Routing, nextPortAround, portBack, productivePorts } from '../../src/overlay/index.js';
+import {
+  KnCube,
+  Router,
+  type Routing,
+  chooseGiver,
+  chooseShape,
+  firstIdentifier,
+  handOn,
+  initialHolder,
+  leastMeanShape,
+  nextPortAround,
+  portBack,
+  productivePorts,
+  splitIdentifiers,
+} from '../../src/overlay/index.js';
 
 const SMALL = [[2, 1], [2, 2], [2, 6], [3, 1], [3, 4], [4, 1], [4, 3], [5, 3], [6, 3], [7, 2], [8, 2], [9, 2], [10, 2], [16, 2], [17, 1], [255, 1], [256, 1]] as const;
 const ROUTINGS: readonly Routing[] = ['odr', 'random', 'greedy'];
@@ -276,5 +290,162 @@ t.test('random: every live productive dimension alike, and for k = 2 every order
       t.ok(Math.abs(count / 24_000 - share) <= 0.015 * Math.sign(share), `port ${port}: ${count} of 24,000`);
     }
   }
+  t.end();
+});
+
+t.test('shapes for m hosts: the published sequence, with its boundaries at 2^p + 1 (Fry & West 2004)', (t) => {
+  const changes: [number, number][] = [];
+  let before = 0;
+  for (let hosts = 2; hosts <= 2 ** 19 + 1; hosts++) {
+    const { k, n } = chooseShape(hosts);
+    if (k ** n !== before) changes.push([hosts, k ** n]);
+    before = k ** n;
+  }
+  t.same(changes.map(([, size]) => size), [2, 4, 9, 27, 32, 81, 243, 729, 2187, 6561, 19683, 59049, 177147, 531441, 1594323, 4782969, 14348907]);
+  // Not at all of 2^p + 1: from 2^6 on it is 3^⌊3i/4⌋ beside the hypercube 2^i, the same for i = 8 and 9, 12 and 13, 16 and 17.
+  t.same(changes.slice(1).map(([hosts]) => Math.log2(hosts - 1)), [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]);
+  for (let i = 6; i <= 21; i++) t.same([chooseShape(2 ** (i - 1) + 1), chooseShape(2 ** i)], Array(2).fill({ k: 3, n: Math.floor((3 * i) / 4) }), `2^${i}`);
+  t.same(chooseShape(65_536), { k: 3, n: 12 }, 'A = 8, though 3x11 has 7.33');
+  t.same(chooseShape(524_288), { k: 3, n: 14 });
+  t.same(chooseShape(1), { k: 2, n: 1 });
+  for (const hosts of [2, 3, 100, 5000, 65_536, 2 ** 21]) {
+    const { k, n } = chooseShape(hosts);
+    const cube = new KnCube(k, n);
+    t.ok(cube.size >= hosts && cube.meanDistance <= Math.ceil(Math.log2(hosts)) / 2, `${hosts}: ${name(cube)}`);
+  }
+  t.throws(() => chooseShape(0), { code: 'ERR_INVALID_ARGUMENT', message: 'hosts: got 0, must be an integer from 1 to 2097152' });
+  t.throws(() => chooseShape(2 ** 21 + 1), { message: 'hosts: got 2097153, must be an integer from 1 to 2097152' });
+  t.throws(() => chooseShape(2.5), { code: 'ERR_INVALID_ARGUMENT' });
+  t.end();
+});
+
+t.test('shapes of the least mean distance: none that fits is better, of equal ones none is smaller', (t) => {
+  const all: KnCube[] = [];
+  for (let k = 2; k <= 256; k++) for (let n = 1; n <= 24 && k ** n <= 2 ** 24; n++) all.push(new KnCube(k, n));
+  fc.assert(
+    fc.property(fc.oneof(fc.integer({ min: 1, max: 2 ** 24 }), fc.integer({ min: 1, max: 5000 })), (hosts) => {
+      const { k, n } = leastMeanShape(hosts);
+      const chosen = new KnCube(k, n);
+      return (
+        chosen.size >= hosts &&
+        all.every((cube) => {
+          const longer = cube.meanDistance - chosen.meanDistance;
+          return cube.size < hosts || longer > 0 || (longer === 0 && (cube.size > chosen.size || (cube.size === chosen.size && cube.k >= k)));
+        })
+      );
+    }),
+    { numRuns: 500 },
+  );
+  t.same(leastMeanShape(65_536), { k: 3, n: 11 });
+  t.same(leastMeanShape(2 ** 24), { k: 2, n: 24 }, 'where 3x16 is beyond the limit');
+  t.throws(() => leastMeanShape(2 ** 24 + 1), { message: 'hosts: got 16777217, must be an integer from 1 to 16777216' });
+  t.end();
+});
+
+t.test('identifiers at the start: blocks of ⌊M/m⌋ or one more, each identifier in one', (t) => {
+  fc.assert(
+    fc.property(cubes(3000), fc.nat(), ({ size }, x) => {
+      const hosts = 1 + (x % size);
+      let next = 0;
+      for (let host = 0; host < hosts; host++) {
+        const [first, end] = [firstIdentifier(size, hosts, host), firstIdentifier(size, hosts, host + 1)];
+        if (first !== next || (end - first !== Math.floor(size / hosts) && end - first !== Math.ceil(size / hosts))) return false;
+        for (let id = first; id < end; id++) if (initialHolder(size, hosts, id) !== host) return false;
+        next = end;
+      }
+      return next === size;
+    }),
+    { numRuns: 300 },
+  );
+  const [size, hosts] = [3 ** 15, 1_000_000];
+  const wrong = Array.from({ length: 1000 }, (_, i) => i * 999).filter((host) => initialHolder(size, hosts, firstIdentifier(size, hosts, host)) !== host);
+  t.same(wrong, [], 'also where products are beyond 32 bits');
+  t.end();
+});
+
+t.test('joins and departures: no identifier is lost or held twice, givers hold the most, takers are beside what they take', (t) => {
+  fc.assert(
+    fc.property(cubes(400), fc.integer({ min: 0, max: 2 ** 32 - 1 }), (cube, seed) => {
+      const random = new Random(seed);
+      const held = new Map<number, Int32Array>([[0, Int32Array.from({ length: cube.size }, (_, id) => id)]]);
+      const holders = new Int32Array(cube.size);
+      let newest = 0;
+      for (let step = 0; step < 60; step++) {
+        const hosts = [...held.keys()];
+        const chosen = hosts[random.int(0, hosts.length - 1)];
+        const mine = held.get(chosen)!;
+        if (random.bool(0.6)) {
+          const asked = [chosen, ...new Set([...mine].flatMap((id) => Array.from({ length: cube.degree }, (_, port) => holders[cube.neighbour(id, port)])))];
+          const counts = asked.map((host) => held.get(host)!.length);
+          const giver = chooseGiver(counts);
+          if (giver < 0) {
+            if (Math.max(...counts) > 1) return false;
+            continue;
+          }
+          if (counts[giver] !== Math.max(...counts)) return false;
+          const { kept, given } = splitIdentifiers(random.shuffle(held.get(asked[giver])!.slice()));
+          if (kept.length - given.length > 1 || kept.length < given.length || kept.at(-1)! > given[0]) return false;
+          held.set(asked[giver], kept).set(++newest, given);
+          for (const id of given) holders[id] = newest;
+        } else {
+          held.delete(chosen);
+          const before = new Map([...held].map(([host, { length }]) => [host, length]));
+          const takers = handOn(cube, mine, (id) => (mine.includes(id) ? -1 : holders[id]), (host) => before.get(host)!);
+          if (held.size === 0) {
+            if (takers !== undefined) return false;
+            held.set(chosen, mine);
+            continue;
+          }
+          for (const [i, id] of mine.entries()) {
+            holders[id] = takers![i];
+            held.set(takers![i], Int32Array.of(...held.get(takers![i])!, id));
+          }
+          const isBeside = (id: number): boolean => Array.from({ length: cube.degree }, (_, port) => holders[cube.neighbour(id, port)]).includes(holders[id]);
+          if (!mine.every(isBeside)) return false;
+        }
+        const all = [...held.values()].flatMap((identifiers) => [...identifiers]);
+        if (all.length !== cube.size || new Set(all).size !== cube.size) return false;
+        for (const [host, identifiers] of held) if (identifiers.length === 0 || identifiers.some((id) => holders[id] !== host)) return false;
+      }
+      return true;
+    }),
+    { numRuns: 200 },
+  );
+  t.end();
+});
+
+t.test('at a departure: to whoever holds the fewest by then, of several to the lowest number; one with nobody beside it waits', (t) => {
+  // 8 identifiers in a ring: host 9 leaves with 2, 3, 4 between host 5 (1 and 0) and host 4 (5); host 6 has 6 and 7.
+  const ring = new KnCube(8, 1);
+  const holders = [5, 5, 9, 9, 9, 4, 6, 6];
+  const count = (host: number): number => holders.filter((other) => other === host).length;
+  t.same(handOn(ring, Int32Array.of(2, 3, 4), (id) => holders[id], count), [5, 4, 4], '3 has 2 and 4 beside it, handed on to 5 (then 3) and 4 (then 2)');
+  t.same(handOn(ring, Int32Array.of(2, 3, 4), (id) => (id === 5 ? undefined : holders[id]), count), [5, 5, 5], 'host 4 takes none');
+  t.equal(handOn(ring, Int32Array.of(2, 3, 4), () => undefined, count), undefined, 'nobody is left');
+  t.same(handOn(new KnCube(2, 2), Int32Array.of(3), (id) => [8, 7, 3][id], () => 1), [3], 'equal: the lowest number');
+  t.equal(chooseGiver([1, 3, 2, 3]), 1);
+  t.equal(chooseGiver([1, 1]), -1);
+  t.same(splitIdentifiers(Int32Array.of(7, 1, 5, 3, 4)), { kept: Int32Array.of(1, 3, 4), given: Int32Array.of(5, 7) });
+  t.throws(() => splitIdentifiers(Int32Array.of(7)), { message: 'identifiers: got "1 of them", must be 2 or more, for each host to hold one' });
+  t.end();
+});
+
+t.test('a thousand joins, each asked at random, leave identifiers about even', (t) => {
+  const cube = new KnCube(3, 9);
+  const random = new Random(13);
+  const held: Int32Array[] = [Int32Array.from({ length: cube.size }, (_, id) => id)];
+  const holders = new Int32Array(cube.size);
+  while (held.length < 1000) {
+    const asked = random.int(0, held.length - 1);
+    const beside = [asked, ...new Set([...held[asked]].flatMap((id) => Array.from({ length: cube.degree }, (_, port) => holders[cube.neighbour(id, port)])))];
+    const giver = beside[chooseGiver(beside.map((host) => held[host].length))];
+    const { kept, given } = splitIdentifiers(held[giver]);
+    for (const id of given) holders[id] = held.length;
+    held[giver] = kept;
+    held.push(given);
+  }
+  const counts = held.map(({ length }) => length);
+  const mean = cube.size / 1000;
+  t.ok(Math.max(...counts) <= 2 * mean && Math.min(...counts) >= mean / 2, `${Math.min(...counts)} to ${Math.max(...counts)}, ${mean} on average`);
   t.end();
 });
