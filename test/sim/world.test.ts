@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Clock, Random } from '../../src/base/index.js';
 import { type Directory, type DirectoryFailure, type Endpoint, type Entry, type HostNumber, MAX_MESSAGE_BYTES, type Transport } from '../../src/overlay/index.js';
+import { directoryConformance } from '../conformance/directory.js';
 import { EventHeap, type NetworkOptions, World, type WorldOptions } from '../../src/sim/index.js';
 
 const MS = 1e3;
@@ -82,7 +83,7 @@ t.test('EventHeap is a list sorted by time, then by when it was set', (t) => {
 t.test('a message of any length comes as it was sent, after its delay, those of one time in order', (t) => {
   const { world, all } = worldOf(3, { delayUs: (from, to) => 1000 * from + 100 * to + 0.25 });
   const random = new Random(7);
-  const lengths = [1, 2, 3, 4, 5, 63, 64, 65, 255, 256, 257, 1451, MAX_MESSAGE_BYTES];
+  const lengths = [1, 2, 3, 4, 5, 111, 112, 113, 303, 304, 305, 1451, MAX_MESSAGE_BYTES];
   const sent = lengths.map((length) => Array.from({ length }, () => random.int(0, 255)));
   for (const bytes of sent) {
     all[1].say(2, bytes);
@@ -105,7 +106,7 @@ t.test('memory that is full drops and counts; a class that is full takes from th
   const { world, all } = worldOf(2, { slots: [2, 1, 1] });
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 6; i++) all[0].say(1, [round, i]);
-    all[0].say(1, new Array<number>(300).fill(1));
+    all[0].say(1, new Array<number>(310).fill(1));
     world.run(world.clock.nowUs() + 10 * MS);
   }
   t.same(all[1].received.map(({ bytes }) => bytes), [0, 1, 2].flatMap((round) => [0, 1, 2, 3].map((i) => [round, i])));
@@ -298,6 +299,25 @@ t.test('directory: an operation takes effect half of the latency later; without 
   ]));
   t.throws(() => { all[0].directory.get('X', note('never')); }, { code: 'ERR_INVALID_ARGUMENT' });
   t.throws(() => worldOf(1, {}, { directory: { latencyUs: 5, timeoutUs: 5 } }), { code: 'ERR_INVALID_ARGUMENT' });
+  t.end();
+});
+
+t.test('directory: hosts that reach it have all that a directory promises', (t) => {
+  const LATENCY_US = 4;
+  directoryConformance(t, () => {
+    const { world, all } = worldOf(3, {}, { directory: { latencyUs: LATENCY_US, timeoutUs: 1000 } });
+    return Promise.resolve({
+      clients: all.map(({ directory }) => directory),
+      ttlUs: 5000,
+      slackUs: LATENCY_US,
+      runs: 100,
+      pass: (us: number) => {
+        world.run(world.clock.nowUs() + (us > 0 ? us : LATENCY_US / 4));
+        return Promise.resolve();
+      },
+      close: () => Promise.resolve(),
+    });
+  });
   t.end();
 });
 

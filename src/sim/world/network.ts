@@ -35,7 +35,7 @@ export interface NetworkOptions {
   overheadBytes?: number;
   /** What would wait longer than this for its access link is dropped. Default 100,000. */
   queueUs?: number;
-  /** Room for so many messages on the way, of up to 64, 256 and MAX_MESSAGE_BYTES bytes; a class that is full takes from the next. */
+  /** Room for so many messages on the way, of up to 112, 304 and MAX_MESSAGE_BYTES bytes; a class that is full takes from the next. */
   slots?: readonly [number, number, number];
 }
 
@@ -59,17 +59,20 @@ export interface NetworkCounters {
   senseless: number;
 }
 
-const SLOT_BYTES = [64, 256, 1472] as const;
+/** In front of each message in its slot: from whom, to whom, how long, and a word left over. One cache line then holds all of a short one. */
+const HEADER_BYTES = 16;
+const SLOT_BYTES = [128, 320, 1472] as const;
+/** A multiple of a cache line, so that slots begin where lines do. */
 const SCRATCH_BYTES = 1472;
 const ETHERNET_IPV6_UDP_BYTES = 14 + 4 + 8 + 12 + 40 + 8;
 /** A host's access link is told apart by two numbers of 26 bits. */
 const LINK_RADIX = 2 ** 26;
 
 //   offset  0          1472
-//           ┌──────────┬────┬────┬───┬────────┬───┬──────────────┬───┐
-//           │ scratch  │ 64 │ 64 │ … │  256   │ … │     1472     │ … │      one memory for all hosts, each with a Transport of its own
-//           └──────────┴────┴────┴───┴────────┴───┴──────────────┴───┘
-//              begin()   slots: a message lies there from send() until receive() has returned; its slot is its number as an event
+//           ┌──────────┬─────┬─────┬───┬────────┬───┬──────────────┬───┐
+//           │ scratch  │ 128 │ 128 │ … │  320   │ … │     1472     │ … │    one memory for all hosts, each with a Transport of its own
+//           └──────────┴─────┴─────┴───┴────────┴───┴──────────────┴───┘
+//              begin()   slots: [from, to, length, 0][message], from send() until receive() has returned; a slot's number is its number as an event
 //
 // The views must stay the same for good, so the memory can't grow: what finds no slot is dropped and counted.
 
@@ -80,16 +83,13 @@ export class SimNetwork {
   readonly counters: NetworkCounters;
   /** How many messages can be on the way: they are the events 0 to slots − 1. */
   readonly slots: number;
-  /** Of each slot in use: where its message lies, how long it is, from whom to whom. */
-  readonly offset: Int32Array;
-  readonly length: Int32Array;
-  readonly from: Int32Array;
-  readonly to: Int32Array;
   private readonly words: Int32Array;
   /** Free slots of each class: a stack, and how many are on it. */
   private readonly free: Int32Array[];
   private readonly freeCount: Int32Array;
-  private readonly classStart: readonly [number, number, number];
+  /** Of each class: its first slot, and where that lies. */
+  private readonly firstSlot: Int32Array;
+  private readonly firstOffset: Int32Array;
   private readonly delayUs: (from: HostNumber, to: HostNumber) => number;
   private readonly jitterUs: number;
   private readonly usPerByte: number;
@@ -131,22 +131,11 @@ export class SimNetwork {
     this.view = new DataView(memory);
     this.words = new Int32Array(memory);
     this.counters = { sent: 0, delivered: 0, lost: 0, duplicated: 0, reordered: 0, corrupted: 0, partitioned: 0, dead: 0, overflown: 0, noMemory: 0, senseless: 0 };
-    this.offset = new Int32Array(this.slots);
-    this.length = new Int32Array(this.slots);
-    this.from = new Int32Array(this.slots);
-    this.to = new Int32Array(this.slots);
-    this.classStart = [0, slots[0], slots[0] + slots[1]];
-    this.free = slots.map((count) => new Int32Array(count));
+    this.firstSlot = Int32Array.of(0, slots[0], slots[0] + slots[1]);
+    this.firstOffset = Int32Array.of(SCRATCH_BYTES, SCRATCH_BYTES + slots[0] * SLOT_BYTES[0], SCRATCH_BYTES + slots[0] * SLOT_BYTES[0] + slots[1] * SLOT_BYTES[1]);
+    // The last on the stack is taken first: low slots, so that a network with little on the way stays in the cache.
+    this.free = slots.map((count, c) => Int32Array.from({ length: count }, (_, i) => this.firstSlot[c] + count - 1 - i));
     this.freeCount = Int32Array.from(slots);
-    let at = SCRATCH_BYTES;
-    for (const [c, count] of slots.entries()) {
-      for (let i = 0; i < count; i++) {
-        this.offset[this.classStart[c] + i] = at;
-        // The last on the stack is taken first: low slots, so that a network with little on the way stays in the cache.
-        this.free[c][count - 1 - i] = this.classStart[c] + i;
-        at += SLOT_BYTES[c];
-      }
-    }
     this.delayUs = delayUs;
     this.jitterUs = jitterUs;
     this.usPerByte = 8e6 / linkBps;
@@ -224,16 +213,37 @@ export class SimNetwork {
     else this.post(from, to, length, onLinkUs);
   }
 
-  /** Whether the message in `slot` may arrive: not if its way has been cut since it was sent. */
-  mayArrive(slot: number): boolean {
-    if (!this.disturbed || this.isConnected(this.from[slot], this.to[slot])) return true;
+  /** Where the message in `slot` lies. */
+  offsetOf(slot: number): number {
+    const { firstSlot, firstOffset } = this;
+    if (slot < firstSlot[1]) return firstOffset[0] + slot * SLOT_BYTES[0] + HEADER_BYTES;
+    const c = slot < firstSlot[2] ? 1 : 2;
+    return firstOffset[c] + (slot - firstSlot[c]) * SLOT_BYTES[c] + HEADER_BYTES;
+  }
+
+  /** Of the message at `offset`: from whom it is. */
+  fromOf(offset: number): HostNumber {
+    return this.words[(offset - HEADER_BYTES) >> 2];
+  }
+
+  toOf(offset: number): HostNumber {
+    return this.words[((offset - HEADER_BYTES) >> 2) + 1];
+  }
+
+  lengthOf(offset: number): number {
+    return this.words[((offset - HEADER_BYTES) >> 2) + 2];
+  }
+
+  /** Whether the message at `offset` may arrive: not if its way has been cut since it was sent. */
+  mayArrive(offset: number): boolean {
+    if (!this.disturbed || this.isConnected(this.fromOf(offset), this.toOf(offset))) return true;
     this.counters.partitioned++;
     return false;
   }
 
   /** Gives back the slot of a message that has arrived, or never will. */
   release(slot: number): void {
-    const c = slot >= this.classStart[2] ? 2 : slot >= this.classStart[1] ? 1 : 0;
+    const c = slot < this.firstSlot[1] ? 0 : slot < this.firstSlot[2] ? 1 : 2;
     this.free[c][this.freeCount[c]++] = slot;
   }
 
@@ -264,7 +274,7 @@ export class SimNetwork {
     const slot = this.post(from, to, length, onLinkUs + (isLate ? lateUs : 0));
     if (isChanged && slot >= 0) {
       counters.corrupted++;
-      this.bytes[this.offset[slot] + ((change >>> 8) % length)] ^= (change & 0xff) || 0xff;
+      this.bytes[this.offsetOf(slot) + ((change >>> 8) % length)] ^= (change & 0xff) || 0xff;
     }
   }
 
@@ -276,13 +286,14 @@ export class SimNetwork {
       return -1;
     }
     const { words } = this;
-    const start = this.offset[slot] >> 2;
+    const offset = this.offsetOf(slot);
+    const start = offset >> 2;
+    words[start - 4] = from;
+    words[start - 3] = to;
+    words[start - 2] = length;
     // A call of copyWithin() costs as much as some sixty words.
     if (length <= SLOT_BYTES[1]) for (let i = 0, count = (length + 3) >> 2; i < count; i++) words[start + i] = words[i];
-    else this.bytes.copyWithin(this.offset[slot], 0, length);
-    this.from[slot] = from;
-    this.to[slot] = to;
-    this.length[slot] = length;
+    else this.bytes.copyWithin(offset, 0, length);
     const jitterUs = this.jitterUs > 0 ? this.jitterRandom.float() * this.jitterUs : 0;
     this.events.set(slot, this.clock.nowUs() + laterUs + this.delayUs(from, to) + jitterUs);
     return slot;
@@ -290,7 +301,7 @@ export class SimNetwork {
 
   private take(length: number): number {
     const { free, freeCount } = this;
-    for (let c = length <= SLOT_BYTES[0] ? 0 : length <= SLOT_BYTES[1] ? 1 : 2; c < 3; c++) {
+    for (let c = length <= SLOT_BYTES[0] - HEADER_BYTES ? 0 : length <= SLOT_BYTES[1] - HEADER_BYTES ? 1 : 2; c < 3; c++) {
       if (freeCount[c] > 0) return free[c][--freeCount[c]];
     }
     return -1;

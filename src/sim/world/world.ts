@@ -187,7 +187,8 @@ export class World {
 
   private deliver(slot: number): void {
     const { network, heap } = this;
-    const host = network.to[slot];
+    const offset = network.offsetOf(slot);
+    const host = network.toOf(offset);
     const endpoint = this.endpoints[host];
     if (endpoint === undefined) {
       const paused = this.pauses.get(host);
@@ -198,10 +199,10 @@ export class World {
       network.counters.dead++;
     }
     heap.pop();
-    if (endpoint !== undefined && network.mayArrive(slot)) {
+    if (endpoint !== undefined && network.mayArrive(offset)) {
       network.counters.delivered++;
       this.touched = host;
-      endpoint.receive(network.from[slot], network.offset[slot], network.length[slot]);
+      endpoint.receive(network.fromOf(offset), offset, network.lengthOf(offset));
       const { dueUs } = endpoint;
       if (dueUs < this.armedUs[host] && this.endpoints[host] === endpoint) this.arm(host, dueUs);
     }
