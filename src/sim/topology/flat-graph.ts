@@ -38,15 +38,20 @@ export class FlatGraph {
 
   /** From 0 to √2. */
   distance(a: number, b: number): number {
-    return Math.hypot(this.x[a] - this.x[b], this.y[a] - this.y[b]);
+    const dx = this.x[a] - this.x[b];
+    const dy = this.y[a] - this.y[b];
+    return Math.sqrt(dx * dx + dy * dy);
   }
 
   /** Draws each edge with its probability. */
   draw(model: EdgeModel, random: Random): void {
+    const most = model.kind === 'random' ? model.probability : model.beta;
+    const decayLength = model.kind === 'random' ? Infinity : model.alpha * Math.SQRT2;
     for (let a = 0; a < this.nodes; a++) {
       for (let b = a + 1; b < this.nodes; b++) {
-        const p = model.kind === 'random' ? model.probability : model.beta * Math.exp(-this.distance(a, b) / (model.alpha * Math.SQRT2));
-        if (random.float() < p) this.add(a, b);
+        const drawn = random.float();
+        // What is too much even at distance 0 needs no exponential: nearly all pairs, in a large graph.
+        if (drawn < most && drawn < most * Math.exp(-this.distance(a, b) / decayLength)) this.add(a, b);
       }
     }
   }
