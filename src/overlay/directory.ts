@@ -11,7 +11,7 @@ export interface Entry {
 }
 
 /**
- * Why an operation has no answer. `unavailable`: the directory could not be reached, and nobody knows whether it did what it was asked;
+ * Why an operation has no answer. `unavailable`: the directory could not be reached, and nobody knows whether it did, or will yet do, what it was asked;
  * `lease`: there is no such lease, or it has expired: nothing was done; `full`: no room for another key or lease: nothing was done.
  */
 export type DirectoryFailure = 'unavailable' | 'lease' | 'full';

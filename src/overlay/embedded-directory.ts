@@ -52,7 +52,7 @@ class Watch {
     const before = this.changed.size;
     let told = 0;
     for (const key of this.changed) {
-      if (this.stopped || told === before) break;
+      if (told === before) break;
       told++;
       this.changed.delete(key);
       this.onChange(key, entries.get(key));
@@ -261,7 +261,6 @@ export class EmbeddedDirectory implements Directory {
     this.grants.get(lease)?.keys.delete(key);
     this.entries.delete(key);
     this.sorted.delete(key);
-    this.revision++;
     this.changed(key);
   }
 
@@ -330,7 +329,7 @@ export class EmbeddedDirectory implements Directory {
   }
 
   private queue(watch: Watch): void {
-    if (watch.queued || watch.stopped || watch.changed.size === 0) return;
+    if (watch.queued || watch.changed.size === 0) return;
     watch.queued = true;
     this.wait(watch);
   }

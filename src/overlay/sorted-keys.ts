@@ -13,7 +13,7 @@ function lowerBound(sorted: readonly string[], key: string): number {
   return low;
 }
 
-//   firsts   a      k          t          the first key of each block: found by binary search, then the key inside
+//   firsts   a      k          t          what each block began with, though that may have gone: found by binary search, then the key inside
 //   blocks   a c f  k l m n o  t u z      each of 1 to 512 keys; together in order of UTF-16 units
 
 /** A set of texts that can tell all those with one beginning, in time proportional to how many there are. */
@@ -49,11 +49,9 @@ export class SortedKeys {
     const at = this.blockOf(key);
     const block = this.blocks[at];
     block.splice(lowerBound(block, key), 1);
-    if (block.length > 0) this.firsts[at] = block[0];
-    else {
-      this.blocks.splice(at, 1);
-      this.firsts.splice(at, 1);
-    }
+    if (block.length > 0) return;
+    this.blocks.splice(at, 1);
+    this.firsts.splice(at, 1);
   }
 
   /** Calls with each key that begins with `prefix`, in order. The set must not change meanwhile. */
@@ -70,7 +68,7 @@ export class SortedKeys {
     }
   }
 
-  /** The last block that begins with `key` or less; the first one for what comes before all. */
+  /** The last block that began with `key` or less; the first one for what comes before all. */
   private blockOf(key: string): number {
     const at = lowerBound(this.firsts, key);
     return at < this.firsts.length && this.firsts[at] === key ? at : Math.max(0, at - 1);

@@ -193,6 +193,11 @@ t.test('of several changes before wake() the last is told, in order of revision'
   directory.wake();
   t.same(told, [['old', '1'], ['b', '3'], ['a', '5'], ['c', undefined]]);
   t.equal(directory.counters.notices, 4);
+  const all = directory.watch('', (key) => told.push([key, 'again']));
+  directory.watch('c', () => t.fail('nothing is there'));
+  directory.wake();
+  t.same(told.slice(4), [['a', 'again'], ['b', 'again'], ['old', 'again']], 'who begins now hears nothing of what has gone');
+  all();
   t.end();
 });
 
@@ -349,7 +354,14 @@ t.test('in real time an event loop drives it, until it is stopped', async (t) =>
   t.ok(clock.nowUs() - startUs >= ttlUs, 'not before its time');
   const failure = await new Promise((resolve) => lease.keepAlive(resolve));
   t.equal(failure, 'lease');
-  stop();
+  // Stopped while it wakes, which asks for more.
+  await new Promise<void>((resolve) => {
+    directory.get('mine', () => {
+      directory.get('mine', () => t.fail('called after it was stopped'));
+      stop();
+      resolve();
+    });
+  });
   directory.get('mine', () => t.fail('called after it was stopped'));
   await new Promise((resolve) => setImmediate(resolve));
   await new Promise((resolve) => setImmediate(resolve));
