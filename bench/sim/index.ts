@@ -1,8 +1,10 @@
 // sim: the experiments of `ringcube sim`: each runs a simulation of src/sim and returns results, figures, targets, and published claims beside what was measured.
 import { deBruijn } from './de-bruijn.js';
 import { type Experiment } from './experiment.js';
+import { mRegions } from './m-regions.js';
+import { properties } from './properties.js';
 
 export { type Claim, type Experiment, type ExperimentOutput, type SimContext, type SimParameters } from './experiment.js';
 
 /** In the order in which `ringcube reproduce` runs them. */
-export const EXPERIMENTS: readonly Experiment[] = [deBruijn];
+export const EXPERIMENTS: readonly Experiment[] = [properties, mRegions, deBruijn];
