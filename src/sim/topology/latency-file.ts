@@ -25,8 +25,9 @@ class Headlines {
   private toUs = 1e3;
   private share = 1;
 
+  /** Of a line of its own. */
   read(file: string, line: number, comment: string): void {
-    const headline = /^#\s*(unit|measures)\s*:\s*(\S*)/d.exec(comment);
+    const headline = /^\s*#\s*(unit|measures)\s*:\s*(\S*)/d.exec(comment);
     if (headline === null) return;
     const [, key, value] = headline;
     const place = { file, line, column: 1 + headline.indices![2][0] };
@@ -71,7 +72,7 @@ export function parseLatencies(text: string, file: string, withPredecessors = fa
   const lines: DataLine[] = [];
   for (const [i, line] of text.replace(/^\uFEFF/, '').split('\n').entries()) {
     const comment = line.indexOf('#');
-    if (comment >= 0) headlines.read(file, i + 1, line.slice(comment));
+    headlines.read(file, i + 1, line);
     const data = comment < 0 ? line : line.slice(0, comment);
     if (data.trim() !== '') lines.push({ number: i + 1, text: data });
   }
