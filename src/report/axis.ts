@@ -65,6 +65,13 @@ function logAxis(low: number, high: number, units: Units): Axis {
   return { type: 'log', domain: [ticks[0], ticks.at(-1)!], ticks, label };
 }
 
+/** Round numbers inside a scale, for an axis of numbers too many to name. */
+export function roundTicks({ type, domain: [low, high] }: Pick<Axis, 'type' | 'domain'>): number[] {
+  if (type === 'log') return roundNumbers(low, high).filter((tick) => tick >= low && tick <= high);
+  const step = roundStep((high - low) / 8);
+  return range(Math.ceil(low / step), Math.floor(high / step)).map((i) => Number((i * step).toPrecision(12)));
+}
+
 /** Round numbers around and between the ends: 1, 2, 5 over few decades, powers of ten over many. */
 function roundNumbers(low: number, high: number): number[] {
   const decades = Math.log10(high / low);

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot';
-import { clamp, fraction, inside, parameterLabel, spread, textWidth, thin, wrap, yAxisOf, type Axis } from './axis.js';
+import { clamp, fraction, inside, parameterLabel, roundTicks, spread, textWidth, thin, wrap, yAxisOf, type Axis } from './axis.js';
 import { compose, draw, drawPixels, type Drawing, type Piece, type Placed } from './canvas.js';
 import { facetTitle, yTitle, type Figure, type Grid } from './figure.js';
 import { printable } from './markup.js';
@@ -11,6 +11,12 @@ const LINE_HEIGHT = 14;
 const NAME_CHARS = 30;
 const REFERENCE_LINE = { stroke: 'currentColor', strokeDasharray: '5,4', strokeOpacity: 0.7 };
 const PANEL_RIGHT = 14;
+/** Along x: with more of them, a curve's points are samples of it, and neither named nor marked one by one. */
+const MOST_NAMED_XS = 24;
+/** Between two marks of such a curve, in pixels. */
+const MARK_EVERY = 44;
+/** Line ends that lie within so many pixels are at one height. */
+const SAME_HEIGHT = 6;
 
 /** What a legend names: a variant, or (without a symbol) the reference. */
 interface Entry {
@@ -41,7 +47,7 @@ export function linesPiece(figure: Figure, grid: Grid, styles: SeriesStyles): Pi
 
 function singlePiece(figure: Figure, grid: Grid, lines: readonly Line[], y: Axis): Piece {
   const labels = [
-    ...lines.map((line) => ({ entry: line.entry, x: line.points.at(-1)!.x, y: line.points.at(-1)!.median })),
+    ...[...lines].sort((a, b) => heightOf(b, grid) - heightOf(a, grid)).map((line) => ({ entry: line.entry, x: line.points.at(-1)!.x, y: line.points.at(-1)!.median })),
     ...(figure.reference ? [{ entry: referenceEntry(figure.reference), x: null, y: figure.reference.value }] : []),
   ].map((label) => ({ ...label, text: wrap(printable(label.entry.name), NAME_CHARS, 2) }));
   const legendWidth = 44 + Math.max(60, ...labels.flatMap((label) => label.text.split('\n').map((line) => textWidth(line))));
@@ -50,7 +56,9 @@ function singlePiece(figure: Figure, grid: Grid, lines: readonly Line[], y: Axis
   const width = WIDTH - legendWidth;
   const panel = drawPanel(figure, grid, lines, y, { width, height, title: facetTitle(figure, grid.facets[0]), yLabel: true });
 
-  const placed = spread(labels.map((label) => panel.y(label.y)), heights, 30, height - 36);
+  // Where lines end together, as cumulative curves do, their names are in the order of the lines before.
+  const wishes = labels.map((label) => Math.round(panel.y(label.y) / SAME_HEIGHT) * SAME_HEIGHT);
+  const placed = spread(wishes, heights, 30, height - 36);
   const marks = labels.flatMap((label, i) => {
     const y = panel.y(label.y);
     const x = label.x === null ? width - PANEL_RIGHT : panel.x(label.x) + 6;
@@ -92,6 +100,7 @@ function drawPanel(
   const plotWidth = panel.width - marginLeft - PANEL_RIGHT;
   const x = xScale(figure, grid);
   const ticks = xTicks(grid, x, plotWidth);
+  const marked = lines.map((line, i) => ({ ...line, points: markedPoints(line.points, x, plotWidth, (i * MARK_EVERY) / lines.length) }));
   const tickLines = Math.max(1, ...ticks.map((tick) => tick.label.split('\n').length));
   const bottom = 26 + tickLines * 12;
   const { reference } = figure;
@@ -117,9 +126,9 @@ function drawPanel(
       ...(reference && inside(reference.value, y) ? [Plot.ruleY([reference.value], REFERENCE_LINE)] : []),
       ...lines.map((line) => Plot.areaY(line.points, { x: 'x', y1: 'min', y2: 'max', fill: line.entry.colour, fillOpacity: 0.16 })),
       // A band shows nothing where a line has one point, or where neighbours are far apart.
-      ...lines.map((line) => Plot.ruleX(line.points, { x: 'x', y1: 'min', y2: 'max', stroke: line.entry.colour, strokeOpacity: 0.6 })),
+      ...marked.map((line) => Plot.ruleX(line.points, { x: 'x', y1: 'min', y2: 'max', stroke: line.entry.colour, strokeOpacity: 0.6 })),
       ...lines.map((line) => Plot.lineY(line.points, { x: 'x', y: 'median', stroke: line.entry.colour, strokeWidth: 2 })),
-      ...lines.map((line) =>
+      ...marked.map((line) =>
         Plot.dot(line.points, { x: 'x', y: 'median', fill: line.entry.colour, symbol: line.entry.symbol ?? 'circle', r: 3.6, title: 'title' }),
       ),
     ],
@@ -144,6 +153,29 @@ function linesOf(figure: Figure, grid: Grid, facet: string, styles: SeriesStyles
   });
 }
 
+/** How high a line runs in the mean over all x; beyond its ends it stays level. */
+function heightOf({ points }: Line, grid: Grid): number {
+  const at = new Map(points.map((point) => [String(point.x), point.median]));
+  let [sum, value] = [0, points[0].median];
+  for (const x of grid.xs) {
+    value = at.get(x) ?? value;
+    sum += value;
+  }
+  return sum;
+}
+
+/** All points of a line with few; else some, evenly apart, and shifted from line to line, so that lines that run together can be told apart. */
+function markedPoints(points: readonly Point[], scale: XScale, plotWidth: number, shift: number): Point[] {
+  if (scale.type === 'point' || points.length <= MOST_NAMED_XS) return [...points];
+  let last = -1;
+  return points.filter((point) => {
+    const section = Math.floor((fraction(Number(point.x), scale) * plotWidth + shift) / MARK_EVERY);
+    if (section === last) return false;
+    last = section;
+    return true;
+  });
+}
+
 type XScale = { type: 'point'; domain: (number | string)[]; padding: number } | { type: 'linear' | 'log'; domain: [number, number]; inset: number };
 
 /** Numbers stand evenly, as words do, where a scale has no place for them: a single one, or 0 on a logarithm. */
@@ -161,17 +193,16 @@ interface Tick {
   label: string;
 }
 
-/** Marks just the values measured, and names those that have room. */
+/** Marks just the values measured, and names those that have room; of many samples of a curve, round numbers instead. */
 function xTicks(grid: Grid, scale: XScale, plotWidth: number): Tick[] {
   const room = plotWidth / Math.max(1, grid.xs.length);
-  const position = (i: number): number => {
-    if (scale.type === 'point') return (i + 0.5) * room;
-    return fraction(Number(grid.xs[i]), scale) * (plotWidth - 2 * scale.inset);
-  };
-  const all = grid.xs.map((x, i) => ({
+  const position = (x: string, i: number): number =>
+    scale.type === 'point' ? (i + 0.5) * room : fraction(Number(x), scale) * (plotWidth - 2 * scale.inset);
+  const sampled = scale.type !== 'point' && grid.xs.length > MOST_NAMED_XS;
+  const all = (sampled ? roundTicks(scale).map(String) : grid.xs).map((x, i) => ({
     x: grid.numericX ? Number(x) : x,
     label: scale.type === 'point' && !grid.numericX ? wrap(printable(x), Math.max(6, Math.floor(room / 7)), 3) : parameterLabel(x),
-    at: position(i),
+    at: position(x, i),
   }));
   return thin(all, (tick) => tick.at, (tick) => Math.max(...tick.label.split('\n').map((line) => textWidth(line))));
 }

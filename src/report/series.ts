@@ -15,16 +15,24 @@ const LIGHT = ['#3363c7', '#c75314', '#038a6d', '#752484', '#b6a00b', '#3ca6fd',
 const DARK = ['#4878de', '#f88c2e', '#19c296', '#b44894', '#dee152', '#a9e3ff', '#9b6404', '#dd90f6'];
 const SYMBOLS = ['circle', 'square', 'triangle', 'diamond', 'star', 'cross', 'wye', 'hexagon'] as const;
 
-/** Assigns styles to the variants of some figures, in order of first appearance: the same in all of them. */
+/**
+ * Assigns styles to the variants of some figures, in order of first appearance: the same in all of them. No two of one figure have the
+ * same colour while there are colours left, and none the same symbol in the same colour before the 65th variant.
+ */
 export function seriesStyles(figures: readonly Figure[]): SeriesStyles {
-  const variants = new Set(figures.flatMap((figure) => [...gridOf(figure).variants]));
-  return new Map([...variants].map((variant, i) => [variant, styleOf(i)]));
-}
-
-/** After eight colours the symbols shift, so that no pair comes twice before the 65th variant. */
-function styleOf(i: number): SeriesStyle {
-  const round = Math.floor(i / LIGHT.length);
-  return { colour: `var(--ringcube-${i % LIGHT.length})`, symbol: SYMBOLS[(i + round) % SYMBOLS.length] };
+  const shown = figures.map((figure) => gridOf(figure).variants);
+  const colours = new Map<string, number>();
+  const styles = new Map<string, SeriesStyle>();
+  const uses = LIGHT.map(() => 0);
+  for (const variant of new Set(shown.flat())) {
+    const beside = new Set(shown.filter((variants) => variants.includes(variant)).flat());
+    const taken = LIGHT.map(() => 0);
+    for (const other of beside) if (colours.has(other)) taken[colours.get(other)!]++;
+    const colour = LIGHT.map((_, i) => i).sort((a, b) => taken[a] - taken[b] || uses[a] - uses[b] || a - b)[0];
+    colours.set(variant, colour);
+    styles.set(variant, { colour: `var(--ringcube-${colour})`, symbol: SYMBOLS[(colour + uses[colour]++) % SYMBOLS.length] });
+  }
+  return styles;
 }
 
 /** The stylesheet of one SVG: it stands alone as a file, and does no harm inside a page. */

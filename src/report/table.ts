@@ -9,6 +9,10 @@ import type { Claim, Target } from './results.js';
 const PADDING = 2;
 const LEAST_WIDTH = 14;
 
+/** More points than these are a curve's, of which a terminal shows so many. */
+const MOST_COLUMNS = 24;
+const SHOWN_COLUMNS = 9;
+
 /** `width` in terminal columns; a table keeps within it as far as its words allow. */
 export interface TableOptions {
   color: boolean;
@@ -17,20 +21,22 @@ export interface TableOptions {
 
 /**
  * A figure's numbers for the terminal: a row per variant (and facet), a column per x, 'median (min–max)' in the
- * cells, '–' where nothing was measured. Narrow terminals get the spread on a line of its own, then several blocks.
+ * cells, '–' where nothing was measured. Of a curve with many points it shows some, evenly apart, and says so. Narrow terminals get the spread on a line of its own, then several blocks.
  *
  * @throws RangeError as `gridOf`
  */
 export function figureTable(figure: Figure, options: TableOptions): string {
   const paint = picocolors.createColors(options.color);
   const grid = gridOf(figure);
-  const heading = `${paint.bold(figure.title)}\n${paint.dim(`${yTitle(figure)}: median (min–max)${byX(figure)}`)}`;
+  const xs = shownOf(grid);
+  const part = xs.length < grid.xs.length ? `, ${xs.length} of ${grid.xs.length} points` : '';
+  const heading = `${paint.bold(figure.title)}\n${paint.dim(`${yTitle(figure)}: median (min–max)${byX(figure)}${part}`)}`;
   if (grid.results.length === 0) return `${heading}\nNothing was measured.`;
   const block = (xs: readonly string[], gap: string): string => figureBlock(figure, grid, xs, gap, options);
 
-  const candidates = [() => [block(grid.xs, ' ')], () => [block(grid.xs, '\n')]];
-  for (let count = 2; count <= grid.xs.length; count++) {
-    candidates.push(() => chunks(grid.xs, Math.ceil(grid.xs.length / count)).map((xs) => block(xs, '\n')));
+  const candidates = [() => [block(xs, ' ')], () => [block(xs, '\n')]];
+  for (let count = 2; count <= xs.length; count++) {
+    candidates.push(() => chunks(xs, Math.ceil(xs.length / count)).map((xs) => block(xs, '\n')));
   }
   let blocks: string[] = [];
   for (const candidate of candidates) {
@@ -115,6 +121,12 @@ function figureBlock(figure: Figure, grid: Grid, xs: readonly string[], gap: str
     }
   }
   return table.toString();
+}
+
+function shownOf(grid: Grid): readonly string[] {
+  const last = grid.xs.length - 1;
+  if (!grid.numericX || last < MOST_COLUMNS) return grid.xs;
+  return Array.from({ length: SHOWN_COLUMNS }, (_, i) => grid.xs[Math.round((i * last) / (SHOWN_COLUMNS - 1))]);
 }
 
 function byX(figure: Figure): string {

@@ -2,7 +2,8 @@
 import { parseHTML } from 'linkedom';
 import t from 'tap';
 import { figureSvg, renderPage, type Figure, type Machine, type Target } from '../../src/report/index.js';
-import { bars, CLAIMS, result, runReport, SIZES, throughput, VARIANTS } from './samples.js';
+import { seriesStyles } from '../../src/report/series.js';
+import { bars, CLAIMS, cumulative, result, runReport, SIZES, throughput, VARIANTS } from './samples.js';
 
 interface Element {
   textContent: string;
@@ -17,6 +18,9 @@ function parse(markup: string): Element {
 
 const all = (root: Element, selector: string): Element[] => [...root.querySelectorAll(selector)];
 const texts = (root: Element): string[] => all(root, 'text').map((text) => text.textContent);
+
+/** Where a text stands, from the top. */
+const heightOf = (text: Element): number => Number(/,([\d.]+)\)/.exec(text.getAttribute('transform') ?? '')?.[1]);
 
 const TOKEN = /<(\/?)([A-Za-z][\w:-]*)((?:\s+[\w:-]+="[^"<&]*(?:&[a-z#\d]+;[^"<&]*)*")*)\s*(\/?)>|[^<>&]+|&(?:amp|lt|gt|quot|#\d+);/y;
 
@@ -64,6 +68,7 @@ t.test('every kind of figure is one standalone, well-formed SVG', (t) => {
     lines: throughput({ reference: { value: 14.88e6, label: 'line rate' } }),
     latency,
     faceted,
+    cumulative: cumulative(),
     'linear lines': throughput({ y: { metric: 'measured', label: 'Throughput', unit: 'frames/s' } }),
     bars: bars({ reference: { value: 672, label: 'budget' } }),
     'bars on a logarithm': bars({ y: { ...bars().y, scale: 'log' } }),
@@ -129,10 +134,22 @@ t.test('names at line ends keep apart', (t) => {
   const svg = parse(figureSvg(throughput({ results })));
   const heights = all(svg, 'text')
     .filter((text) => /^v\d+$/.test(text.textContent))
-    .map((text) => Number(/,([\d.]+)\)/.exec(text.getAttribute('transform') ?? '')?.[1]))
+    .map(heightOf)
     .sort((a, b) => a - b);
   t.equal(heights.length, 12);
   t.ok(heights.every((height, i) => i === 0 || height - heights[i - 1] >= 11), heights.join(' '));
+  t.end();
+});
+
+t.test('cumulative curves: round numbers along x, few marks, names in the order of the curves', (t) => {
+  const svg = parse(figureSvg(cumulative()));
+  const ticks = texts(svg).filter((word) => /^\d+$/.test(word));
+  t.strictSame(ticks.filter((tick) => tick !== '0'), ['1', '2', '5', '10', '20', '50', '100']);
+  const groups = all(svg, '[aria-label="dot"]').map((group) => all(group, 'title').length).filter((count) => count > 0);
+  t.equal(groups.length, VARIANTS.length);
+  t.ok(groups.every((count) => count >= 5 && count <= 20), `marks: ${groups.join(' ')}`);
+  const names = all(svg, 'text').filter((text) => VARIANTS.includes(text.textContent));
+  t.strictSame([...names].sort((a, b) => heightOf(a) - heightOf(b)).map((text) => text.textContent), VARIANTS, 'the leftmost curve is the topmost');
   t.end();
 });
 
@@ -149,6 +166,13 @@ t.test('a variant has one colour in all figures of a page, and each its own look
     t.equal(barColours.get(variant), lineColours.get(variant), variant);
   }
   t.equal(new Set(barColours.values()).size, VARIANTS.length);
+
+  // Twelve variants, eight colours: those that are shown together still differ.
+  const named = (id: string, names: readonly string[]): Figure => throughput({ id, results: names.map((name) => result(name, { frameBytes: 64 }, 1)) });
+  const figures = [named('first', ['a', 'b', 'c', 'd', 'e', 'f', 'g']), named('second', ['b', 'h', 'i', 'j', 'k', 'l', 'a'])];
+  const styles = seriesStyles(figures);
+  for (const figure of figures) t.equal(new Set(figure.results.map((one) => styles.get(one.variant)?.colour)).size, 7, figure.id);
+  t.equal(new Set([...styles.values()].map(({ colour, symbol }) => colour + symbol)).size, 12);
   t.end();
 });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
 import { claimTable, describeCommit, describeMachine, figureTable, humanize, summarize, targetTable } from '../../src/report/index.js';
-import { bars, CLAIMS, result, SIZES, throughput, VARIANTS } from './samples.js';
+import { bars, CLAIMS, cumulative, result, SIZES, throughput, VARIANTS } from './samples.js';
 
 t.test('summarize', (t) => {
   t.strictSame(summarize([3, 1, 2]), { median: 2, min: 1, max: 3, runs: [3, 1, 2] }, 'keeps the runs in their order');
@@ -92,6 +92,13 @@ t.test('a figure as a table', (t) => {
   const results = ['64', '256'].flatMap((ring) => throughput().results.map((one) => ({ ...one, params: { ...one.params, ring } })));
   t.match(figureTable(throughput({ facet: 'ring', results }), { color: false, width: 200 }), /│ 256 +│ one copy/, 'facets are rows');
   t.match(figureTable(throughput({ results: [] }), { color: false, width: 80 }), /Nothing was measured/);
+  t.end();
+});
+
+t.test('of a curve with many points a table shows some, and says so', (t) => {
+  const table = figureTable(cumulative(), { color: false, width: 200 });
+  t.match(table, /by Delay penalty, 9 of 61 points/);
+  for (const x of ['1', '3.16', '10', '100']) t.ok(table.includes(` ${x} │`), x);
   t.end();
 });
 
