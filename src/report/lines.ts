@@ -11,8 +11,10 @@ const LINE_HEIGHT = 14;
 const NAME_CHARS = 30;
 const REFERENCE_LINE = { stroke: 'currentColor', strokeDasharray: '5,4', strokeOpacity: 0.7 };
 const PANEL_RIGHT = 14;
-/** Along x: with more of them, a curve's points are samples of it, and neither named nor marked one by one. */
-const MOST_NAMED_XS = 24;
+/** With more points along x than these, they are samples of a curve, and not named one by one: powers of two apart, which are chosen. */
+const MOST_NAMED = 12;
+/** With more than these, they aren't marked one by one either. */
+const MOST_MARKED = 24;
 /** Between two marks of such a curve, in pixels. */
 const MARK_EVERY = 44;
 /** Line ends that lie within so many pixels are at one height. */
@@ -166,7 +168,7 @@ function heightOf({ points }: Line, grid: Grid): number {
 
 /** All points of a line with few; else some, evenly apart, and shifted from line to line, so that lines that run together can be told apart. */
 function markedPoints(points: readonly Point[], scale: XScale, plotWidth: number, shift: number): Point[] {
-  if (scale.type === 'point' || points.length <= MOST_NAMED_XS) return [...points];
+  if (scale.type === 'point' || points.length <= MOST_MARKED) return [...points];
   let last = -1;
   return points.filter((point) => {
     const section = Math.floor((fraction(Number(point.x), scale) * plotWidth + shift) / MARK_EVERY);
@@ -198,7 +200,7 @@ function xTicks(grid: Grid, scale: XScale, plotWidth: number): Tick[] {
   const room = plotWidth / Math.max(1, grid.xs.length);
   const position = (x: string, i: number): number =>
     scale.type === 'point' ? (i + 0.5) * room : fraction(Number(x), scale) * (plotWidth - 2 * scale.inset);
-  const sampled = scale.type !== 'point' && grid.xs.length > MOST_NAMED_XS;
+  const sampled = scale.type !== 'point' && grid.xs.length > MOST_NAMED && !grid.xs.every((x) => Number.isInteger(Math.log2(Number(x))));
   const all = (sampled ? roundTicks(scale).map(String) : grid.xs).map((x, i) => ({
     x: grid.numericX ? Number(x) : x,
     label: scale.type === 'point' && !grid.numericX ? wrap(printable(x), Math.max(6, Math.floor(room / 7)), 3) : parameterLabel(x),

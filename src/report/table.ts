@@ -10,8 +10,8 @@ const PADDING = 2;
 const LEAST_WIDTH = 14;
 
 /** More points than these are a curve's, of which a terminal shows so many. */
-const MOST_COLUMNS = 24;
-const SHOWN_COLUMNS = 9;
+const MOST_COLUMNS = 12;
+const SHOWN_COLUMNS = 7;
 
 /** `width` in terminal columns; a table keeps within it as far as its words allow. */
 export interface TableOptions {
