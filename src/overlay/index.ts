@@ -1,4 +1,6 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
+export { Publication } from './channels.js';
+export { type DropCause, type OverlayCounters } from './counters.js';
 export { chooseGiver, firstIdentifier, handOn, initialHolder, splitIdentifiers } from './cube/assignment.js';
 export { KnCube } from './cube/kncube.js';
 export { type LinkCosts, Router, type Routing, nextPortAround, portBack, productivePorts } from './cube/router.js';
@@ -7,6 +9,9 @@ export { Detector, type DetectorOptions } from './detector.js';
 export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_CHARACTERS, type Swap, checkCas, checkKey, checkPrefix, checkTtl } from './directory.js';
 export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';
 export { type Sleeper, runInEventLoop } from './event-loop.js';
+export { type Formation, OverlayNode, type OverlayOptions, type OverlayState } from './node.js';
+export { HostShare, type HostShareOptions } from './qos.js';
 export { Arrival, ReplayWindow } from './replay-window.js';
 export { RttEstimator, type RttOptions } from './rtt.js';
+export { type Admission, type RefusalReason, Subscription, type SubscriptionCounters, type SubscriptionOptions } from './subscription.js';
 export { type Endpoint, type HostNumber, MAX_HOST, MAX_MESSAGE_BYTES, NO_HOST, type Transport } from './transport.js';

@@ -1,0 +1,158 @@
+import { type Clock, type Timer, type Timers } from '../base/index.js';
+import { type Announcement } from './channels.js';
+import { type Peer, type Peers } from './peers.js';
+import { ANY_RATE, type Stream } from './stream.js';
+import { type Admission, type RefusalReason, type Subscription } from './subscription.js';
+import { type HostNumber } from './transport.js';
+import { type Trees } from './trees.js';
+
+export interface BoundsOptions {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly peers: Peers;
+  readonly trees: Trees;
+  readonly heartbeatUs: number;
+  readonly announcement: (channel: number, publisher: HostNumber) => Announcement | undefined;
+  /** A refused subscription without best effort leaves the stream. */
+  readonly leave: (stream: Stream, subscription: Subscription) => void;
+  /** Tries to come nearer to the publisher by an exchange of identifiers; `done` is called when that is over, whatever came of it. False: it can't be tried. */
+  readonly exchange: (stream: Stream, boundUs: number, done: () => void) => boolean;
+}
+
+/** What is done for a bound before it is refused, in this order. */
+type Stage = 'probing' | 'exchanging' | 'settled';
+
+interface Effort {
+  stage: Stage;
+  /** The best path by another parent, of those that answered. */
+  bestUs: number;
+  best: Peer | undefined;
+  unanswered: number;
+  timer: Timer | undefined;
+  noCapacity: boolean;
+  /** After that it may be tried again. */
+  againUs: number;
+}
+
+/** Before a bound that is missed again is worth another effort, in heartbeats. */
+const REST_HEARTBEATS = 10;
+
+// A subscriber's budget is the sum over its path: for each hop the network's delay, as measured, and the time within which the host promises to pass a
+// message on (HostShare). If it is more than its bound: first other parents are asked what it would be by them; then an exchange of identifiers
+// may bring it nearer to the publisher; then it is refused, with the reason and the best that was found.
+
+/** Admission of each subscriber's bound. */
+export class Bounds {
+  private readonly efforts: Map<Stream, Effort>;
+
+  constructor(private readonly options: BoundsOptions) {
+    this.efforts = new Map();
+  }
+
+  /** The stream's path, or what it takes, has changed. */
+  onPath(stream: Stream): void {
+    if (!Number.isFinite(stream.delayUs)) return;
+    let isMissed = false;
+    for (const subscription of [...stream.subscriptions]) {
+      const refusal = this.rateRefusal(stream, subscription);
+      if (refusal !== undefined) this.settle(stream, subscription, refusal);
+      else if (stream.delayUs <= subscription.boundUs) this.settle(stream, subscription, undefined);
+      else isMissed = true;
+    }
+    if (isMissed) this.labour(stream);
+    else this.efforts.delete(stream);
+  }
+
+  /** Goes on where another step may help; else refuses. */
+  private labour(stream: Stream): void {
+    const { clock, heartbeatUs, peers } = this.options;
+    let effort = this.efforts.get(stream);
+    if (effort === undefined || (effort.stage === 'settled' && clock.nowUs() >= effort.againUs)) {
+      effort = { stage: 'probing', bestUs: Infinity, best: undefined, unanswered: 0, timer: undefined, noCapacity: effort?.noCapacity ?? false, againUs: clock.nowUs() + REST_HEARTBEATS * heartbeatUs };
+      this.efforts.set(stream, effort);
+      peers.ping(stream.publisher);
+      this.probe(stream, effort);
+    } else if (effort.stage === 'settled') this.refuse(stream, effort);
+  }
+
+  private probe(stream: Stream, effort: Effort): void {
+    const { trees, timers, heartbeatUs } = this.options;
+    for (const host of trees.alternatives(stream)) {
+      effort.unanswered++;
+      trees.messages.graft(stream, host, true);
+    }
+    effort.timer = timers.after(heartbeatUs, () => {
+      this.probed(stream, effort);
+    });
+  }
+
+  onProbe(stream: Stream, peer: Peer, delayUs: number): void {
+    const effort = this.efforts.get(stream);
+    if (effort?.stage !== 'probing') return;
+    if (delayUs < effort.bestUs) {
+      effort.bestUs = delayUs;
+      effort.best = peer;
+    }
+    if (--effort.unanswered === 0) {
+      effort.timer?.cancel();
+      this.probed(stream, effort);
+    }
+  }
+
+  private probed(stream: Stream, effort: Effort): void {
+    const { trees } = this.options;
+    if (this.efforts.get(stream) !== effort || effort.stage !== 'probing') return;
+    const target = this.tightest(stream);
+    if (effort.best !== undefined && effort.bestUs < stream.delayUs) {
+      // onPath() comes again with the new parent.
+      trees.seek(stream, effort.best.host);
+      if (effort.bestUs <= target) {
+        effort.stage = 'settled';
+        return;
+      }
+    }
+    effort.stage = 'exchanging';
+    const begun = this.options.exchange(stream, target, () => {
+      effort.stage = 'settled';
+      if (this.efforts.get(stream) === effort) this.onPath(stream);
+    });
+    if (begun) return;
+    effort.stage = 'settled';
+    this.onPath(stream);
+  }
+
+  onNoCapacity(stream: Stream): void {
+    const effort = this.efforts.get(stream);
+    if (effort !== undefined) effort.noCapacity = true;
+  }
+
+  /** The least bound that is missed. */
+  private tightest(stream: Stream): number {
+    let least = Infinity;
+    for (const { boundUs } of stream.subscriptions) if (boundUs < stream.delayUs) least = Math.min(least, boundUs);
+    return least;
+  }
+
+  private refuse(stream: Stream, effort: Effort): void {
+    const straightUs = this.options.peers.get(stream.publisher)?.oneWayUs(NaN) ?? NaN;
+    for (const subscription of [...stream.subscriptions]) {
+      if (stream.delayUs <= subscription.boundUs) continue;
+      this.settle(stream, subscription, straightUs > subscription.boundUs ? 'network' : effort.noCapacity ? 'capacity' : 'path', Math.min(effort.bestUs, stream.delayUs));
+    }
+  }
+
+  /** A subscriber that wants fewer messages than its loss bound leaves it. */
+  private rateRefusal(stream: Stream, { milliRate, options: { loss = 1 } }: Subscription): RefusalReason | undefined {
+    const published = this.options.announcement(stream.channel, stream.publisher)?.milliRate ?? 0;
+    return milliRate !== ANY_RATE && published > 0 && milliRate < published * (1 - loss) ? 'loss' : undefined;
+  }
+
+  private settle(stream: Stream, subscription: Subscription, reason: RefusalReason | undefined, bestUs = stream.delayUs): void {
+    const { publisher, delayUs } = stream;
+    const before = subscription.admissions.get(publisher);
+    const admission: Admission = { publisher, accepted: reason === undefined, ...(reason === undefined ? {} : { reason }), delayUs, bestUs };
+    subscription.admissions.set(publisher, admission);
+    if (before?.accepted !== admission.accepted) subscription.options.onAdmission?.(admission);
+    if (reason !== undefined && subscription.options.bestEffort !== true) this.options.leave(stream, subscription);
+  }
+}

@@ -1,0 +1,90 @@
+import { type Clock } from '../base/index.js';
+import { Data } from './codec.js';
+import { type OverlayCounters } from './counters.js';
+import { type Peer, type Peers } from './peers.js';
+import { Arrival } from './replay-window.js';
+import { type Stream } from './stream.js';
+import { type Transport } from './transport.js';
+import { type Trees } from './trees.js';
+
+export interface DeliveryOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly peers: Peers;
+  readonly trees: Trees;
+  readonly counters: OverlayCounters;
+  readonly unmeasuredUs: number;
+}
+
+/** The way of a stream's messages: from the publisher, or from the parent, to the subscriptions here and to the children. */
+export class Delivery {
+  constructor(private readonly options: DeliveryOptions) {}
+
+  /** Sends a payload down a stream that this host publishes. */
+  publish(stream: Stream, payload: Uint8Array): void {
+    const { transport: { bytes } } = this.options;
+    const length = Data.bytes + payload.length;
+    const at = this.begin(stream, length, stream.sequence++, 0);
+    bytes.set(payload, at + Data.payload);
+    this.sendToChildren(stream);
+    for (const subscription of stream.subscriptions) {
+      this.options.counters.delivered++;
+      subscription.deliver(at + Data.payload, payload.length, 0, stream.publisher);
+    }
+  }
+
+  onData(peer: Peer, at: number, length: number): void {
+    const { transport: { bytes, view }, counters, trees, clock, unmeasuredUs } = this.options;
+    const stream = trees.named(at);
+    if (stream === undefined || view.getUint32(at + Data.version) !== stream.version || !this.isFrom(stream, peer, clock)) {
+      counters.dropped.unwanted++;
+      trees.unwanted(peer, at);
+      return;
+    }
+    const sequence = view.getUint32(at + Data.sequence);
+    if (stream.window.accept(sequence) !== Arrival.new) {
+      counters.dropped.duplicate++;
+      return;
+    }
+    const ageUs = view.getUint32(at + Data.ageUs) + Math.round(peer.oneWayUs(unmeasuredUs));
+    if (stream.children.length > 0) {
+      const out = this.begin(stream, length, sequence, ageUs);
+      bytes.copyWithin(out + Data.payload, at + Data.payload, at + length);
+      this.sendToChildren(stream);
+    }
+    const { subscriptions, publisher } = stream;
+    for (let i = 0; i < subscriptions.length; i++) {
+      counters.delivered++;
+      subscriptions[i].deliver(at + Data.payload, length - Data.bytes, ageUs, publisher);
+    }
+  }
+
+  /** Whether the stream may come from there: the parent, the one that is about to be, or the one that was until now. */
+  private isFrom(stream: Stream, { host }: Peer, clock: Clock): boolean {
+    return host === stream.parent || host === stream.candidate || (host === stream.previous && clock.nowUs() < stream.previousUntilUs);
+  }
+
+  private begin(stream: Stream, length: number, sequence: number, ageUs: number): number {
+    const { transport: { view }, peers } = this.options;
+    const at = peers.begin(Data.type, length);
+    view.setUint32(at + Data.channel, stream.channel);
+    view.setUint32(at + Data.publisher, stream.publisher);
+    view.setUint32(at + Data.version, stream.version);
+    view.setUint32(at + Data.sequence, sequence);
+    view.setUint32(at + Data.ageUs, ageUs);
+    return at;
+  }
+
+  /** What begin() began, to each child that wants another message now. */
+  private sendToChildren({ children }: Stream): void {
+    const { peers, counters } = this.options;
+    for (let i = 0; i < children.length; i++) {
+      const { bucket, peer } = children[i];
+      if (bucket !== undefined && !bucket.take()) counters.thinned++;
+      else {
+        counters.dataSent++;
+        peers.sendTo(peer);
+      }
+    }
+  }
+}

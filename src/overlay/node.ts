@@ -1,0 +1,365 @@
+import { type Clock, type Random, Timers, invalid } from '../base/index.js';
+import { Bounds } from './bounds.js';
+import { Channels, type Publication } from './channels.js';
+import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Swap, malformation } from './codec.js';
+import { type OverlayCounters, makeCounters } from './counters.js';
+import { KnCube } from './cube/kncube.js';
+import { Router, type Routing } from './cube/router.js';
+import { Delivery } from './delivery.js';
+import { type Directory, type Lease } from './directory.js';
+import { Handovers } from './handover.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { Membership } from './membership.js';
+import { type Peer, Peers } from './peers.js';
+import { HostShare, type HostShareOptions } from './qos.js';
+import { type Subscription, type SubscriptionOptions } from './subscription.js';
+import { Swaps } from './swaps.js';
+import { type Endpoint, type HostNumber, MAX_HOST, type Transport } from './transport.js';
+import { Trees } from './trees.js';
+
+export interface OverlayOptions {
+  /** This host's number; no other host's. */
+  host: HostNumber;
+  /** The cube; all hosts must agree on it. */
+  k: number;
+  n: number;
+  transport: Transport;
+  clock: Clock;
+  directory: Directory;
+  random: Random;
+  /** How routes are chosen; default greedy. */
+  routing?: Routing;
+  /** Between two heartbeats to a peer, in µs; default 1 s. */
+  heartbeatUs?: number;
+  /** A peer that was silent for so long is held for dead; default 3.5 heartbeats. */
+  detectUs?: number;
+  /** How long identifiers stay with a host that the directory hears nothing of; default 5 s. */
+  leaseUs?: number;
+  /** A link's delay as long as none was measured, in µs; default 50 ms. */
+  unmeasuredUs?: number;
+  /** How far from a publisher places are looked for by subscribers that miss their bound, in steps; default 0: they stay where they are. */
+  exchangeDepth?: number;
+  /** Processor time that streams take on this host; default: not accounted for. */
+  share?: HostShareOptions;
+}
+
+/** What a host begins with where a deployment has laid out the cube beforehand: the directory must say the same. */
+export interface Formation {
+  readonly lease: Lease;
+  /** When the lease was asked for. */
+  readonly sinceUs: number;
+  readonly identifiers: readonly { identifier: number; revision: number }[];
+  readonly holderOf: (identifier: number) => HostNumber;
+}
+
+/** `stopped`, `joining` (it holds no identifier yet, or no more), `member`, `leaving`. */
+export type OverlayState = 'stopped' | 'joining' | 'member' | 'leaving';
+
+/** Of a leave: for children to find other parents, and for identifiers to be handed over. */
+const AWAY_HEARTBEATS = 2;
+const HANDOVER_HEARTBEATS = 6;
+
+function positive(name: string, value: number): number {
+  if (value > 0 && value < Infinity) return value;
+  throw invalid(name, value, 'a number above 0');
+}
+
+//   transport ──▶ receive ──▶ peers         who is alive, how far away; nothing twice
+//                    │
+//                    ├──────▶ membership    identifiers held, their neighbours  ◀──▶ directory, under a lease (LeaseKeeper)
+//                    ├──────▶ handovers     identifiers that come and go
+//                    ├──────▶ trees         parents and children of each stream, repaired
+//                    ├──────▶ delivery      its messages
+//                    └──────▶ swaps         a nearer place
+//   clock ───────▶ wake ─────▶ heartbeat: each of them, in this order
+//   you ─────────▶ advertise, subscribe ──▶ channels ──▶ directory;  bounds: is it in time?
+
+/**
+ * One host of the overlay. It does nothing by itself: messages come by receive(), time by wake() when `dueUs` has come.
+ *
+ * @throws ERR_INVALID_ARGUMENT, the constructor: options out of their ranges
+ */
+export class OverlayNode implements Endpoint {
+  readonly host: HostNumber;
+  readonly cube: KnCube;
+  readonly counters: OverlayCounters;
+  readonly heartbeatUs: number;
+  readonly detectUs: number;
+  /** Called when `dueUs` has moved ahead outside of receive() and wake(). */
+  onEarlier: () => void;
+  private readonly transport: Transport;
+  private readonly timers: Timers;
+  private readonly keeper: LeaseKeeper;
+  private readonly peers: Peers;
+  private readonly membership: Membership;
+  private readonly handovers: Handovers;
+  private readonly trees: Trees;
+  private readonly delivery: Delivery;
+  private readonly channels: Channels;
+  private readonly bounds: Bounds;
+  private readonly swaps: Swaps;
+  private readonly random: Random;
+  private leaving: boolean;
+  private running: boolean;
+
+  constructor(options: OverlayOptions) {
+    const { host, transport, clock, directory, random, routing = 'greedy', exchangeDepth = 0, share = { copyUs: 0, ratePerS: 1 } } = options;
+    if (!Number.isInteger(host) || host < 0 || host > MAX_HOST) throw invalid('host', host, `a whole number from 0 to ${MAX_HOST}`);
+    const heartbeatUs = positive('heartbeatUs', options.heartbeatUs ?? 1e6);
+    const detectUs = positive('detectUs', options.detectUs ?? 3.5 * heartbeatUs);
+    if (detectUs < 2.5 * heartbeatUs) throw invalid('detectUs', detectUs, `at least 2.5 heartbeats (${2.5 * heartbeatUs}): one may get lost`);
+    const leaseUs = positive('leaseUs', options.leaseUs ?? 5e6);
+    const unmeasuredUs = positive('unmeasuredUs', options.unmeasuredUs ?? 5e4);
+    if (!Number.isInteger(exchangeDepth) || exchangeDepth < 0 || exchangeDepth > 255) throw invalid('exchangeDepth', exchangeDepth, 'a whole number from 0 to 255');
+    this.host = host;
+    this.cube = new KnCube(options.k, options.n);
+    this.counters = makeCounters();
+    this.heartbeatUs = heartbeatUs;
+    this.detectUs = detectUs;
+    this.onEarlier = () => undefined;
+    this.transport = transport;
+    this.random = random;
+    this.leaving = false;
+    this.running = false;
+    this.timers = new Timers(() => clock.nowUs());
+    this.timers.onEarlier = () => {
+      this.onEarlier();
+    };
+    const { cube, counters, timers } = this;
+    const onIdentifiers = (): void => {
+      this.onIdentifiers();
+    };
+    this.keeper = new LeaseKeeper({
+      directory, clock, timers, leaseUs,
+      onLease: (lease) => {
+        this.peers.restart(lease.id);
+      },
+      onLost: () => {
+        this.fence();
+      },
+    });
+    const { keeper } = this;
+    this.peers = new Peers({
+      self: host, cube, transport, clock, heartbeatUs, detectUs, counters,
+      onSuspect: (peer) => {
+        this.trees.onGone(peer);
+      },
+      onRestart: (peer) => {
+        this.trees.onGone(peer);
+      },
+    });
+    const { peers } = this;
+    const isAnchor = (identifier: number): boolean => this.channels.isAnchor(identifier);
+    this.membership = new Membership({
+      self: host, cube, transport, timers, directory, random: random.fork('membership'), peers, keeper, counters, leaseUs, isAnchor, onIdentifiers,
+      onReceived: (identifier, from) => {
+        this.swaps.onReceived(identifier, from);
+      },
+    });
+    const { membership } = this;
+    this.handovers = new Handovers({ self: host, cube, transport, timers, directory, peers, keeper, membership, counters, onIdentifiers });
+    const { handovers } = this;
+    this.trees = new Trees({
+      self: host, cube, transport, clock, timers, peers, membership, counters, heartbeatUs, unmeasuredUs,
+      router: new Router(cube, routing, random.fork('routing')),
+      share: new HostShare(share),
+      onPath: (stream) => {
+        this.bounds.onPath(stream);
+      },
+      onProbe: (stream, peer, delayUs) => {
+        this.bounds.onProbe(stream, peer, delayUs);
+      },
+      onNoCapacity: (stream) => {
+        this.bounds.onNoCapacity(stream);
+      },
+    });
+    const { trees } = this;
+    this.delivery = new Delivery({ transport, clock, peers, trees, counters, unmeasuredUs });
+    this.channels = new Channels({
+      self: host, directory, timers, keeper, peers, membership, trees, delivery: this.delivery, heartbeatUs, cubeSize: cube.size,
+      onJoined: (stream) => {
+        this.bounds.onPath(stream);
+      },
+    });
+    this.swaps = new Swaps({ cube, transport, timers, peers, membership, handovers, trees, counters, heartbeatUs, maxDepth: exchangeDepth, isAnchor });
+    this.bounds = new Bounds({
+      clock, timers, peers, trees, heartbeatUs,
+      announcement: (channel, publisher) => this.channels.announcement(channel, publisher),
+      leave: (stream, subscription) => {
+        this.channels.detach(stream, subscription);
+      },
+      exchange: (stream, boundUs, done) => this.swaps.begin(stream, boundUs, done),
+    });
+  }
+
+  // Coming and going.
+
+  get state(): OverlayState {
+    if (!this.running) return 'stopped';
+    if (this.leaving) return 'leaving';
+    return this.membership.first >= 0 ? 'member' : 'joining';
+  }
+
+  /** The identifiers that this host may act for now, ascending. */
+  get identifiers(): number[] {
+    return [...this.membership.holdings.keys()].filter((identifier) => this.membership.holds(identifier)).sort((a, b) => a - b);
+  }
+
+  /** Joins: asks for a lease, then for identifiers, until it has some; or begins with what was laid out for it. */
+  start(formation?: Formation): void {
+    if (this.running) return;
+    this.running = true;
+    this.leaving = false;
+    this.membership.leaving = false;
+    this.keeper.start(formation);
+    if (formation !== undefined) this.membership.form(formation.identifiers, formation.holderOf);
+    // Not all hosts at once.
+    this.timers.after(this.random.float() * this.heartbeatUs, () => {
+      this.tick();
+    });
+  }
+
+  /** Leaves: children find other parents, identifiers go to hosts beside, then the lease ends. `done` is called when that is over, in a bounded time. */
+  leave(done: () => void = () => undefined): void {
+    if (!this.running || this.leaving) return;
+    this.leaving = true;
+    this.membership.leaving = true;
+    this.channels.close();
+    this.trees.sendAway();
+    this.timers.after(AWAY_HEARTBEATS * this.heartbeatUs, () => {
+      this.handovers.giveAll();
+      this.awaitHandovers(HANDOVER_HEARTBEATS, done);
+    });
+  }
+
+  private awaitHandovers(heartbeats: number, done: () => void): void {
+    if (heartbeats > 0 && this.running && !(this.membership.holdings.size === 0 && this.handovers.isIdle)) {
+      this.timers.after(this.heartbeatUs, () => {
+        this.awaitHandovers(heartbeats - 1, done);
+      });
+      return;
+    }
+    this.stop();
+    done();
+  }
+
+  /** Stops at once. What it held is vacant as soon as the directory hears of it, or the lease ends. */
+  stop(): void {
+    if (!this.running) return;
+    this.running = false;
+    this.fence();
+    this.keeper.stop();
+  }
+
+  /** Whether this host may act as holder of an identifier now. */
+  holds(identifier: number): boolean {
+    return this.membership.holds(identifier);
+  }
+
+  private fence(): void {
+    this.swaps.fence();
+    this.channels.fence();
+    this.trees.closeAll();
+    this.handovers.fence();
+    this.membership.fence();
+  }
+
+  private onIdentifiers(): void {
+    this.trees.onIdentifiers();
+    if (!this.leaving) this.channels.onIdentifiers();
+  }
+
+  // Streams.
+
+  /** Publishes on a channel; `ratePerS`: how many messages are to be expected. @throws ERR_INVALID_ARGUMENT if it does already */
+  advertise(channel: number, ratePerS = 0): Publication {
+    return this.channels.advertise(channel, ratePerS);
+  }
+
+  /** Wants all that is published on a channel, by whomever. @throws ERR_INVALID_ARGUMENT */
+  subscribe(channel: number, options: SubscriptionOptions = {}): Subscription {
+    return this.channels.subscribe(channel, options);
+  }
+
+  unsubscribe(subscription: Subscription): void {
+    this.channels.unsubscribe(subscription);
+  }
+
+  /** A subscription takes more, or fewer, messages a second from now on; 0: all. Those that are too many are left out by the host above, and cost others nothing. */
+  pace(subscription: Subscription, ratePerS: number): void {
+    this.channels.pace(subscription, ratePerS);
+  }
+
+  /** Of each stream that this host has a part in: who is above it, NO_HOST while nobody is, and who is below. */
+  branches(): { channel: number; publisher: HostNumber; version: number; parent: HostNumber; children: HostNumber[]; isSubscribed: boolean; delayUs: number; orphanedUs: number }[] {
+    return [...this.trees.streams.values()].map(({ channel, publisher, version, parent, children, subscriptions, delayUs, orphanedUs }) => ({
+      channel, publisher, version, parent, children: children.map(({ peer }) => peer.host), isSubscribed: subscriptions.length > 0, delayUs, orphanedUs,
+    }));
+  }
+
+  // As an endpoint.
+
+  get dueUs(): number {
+    return this.timers.nextUs;
+  }
+
+  wake(): void {
+    this.timers.run();
+  }
+
+  private tick(): void {
+    if (!this.running) return;
+    this.timers.after(this.heartbeatUs, () => {
+      this.tick();
+    });
+    if (!this.keeper.isValid) return;
+    this.peers.tick(this.membership.holdings.size);
+    this.membership.tick();
+    this.handovers.tick();
+    this.trees.tick();
+  }
+
+  receive(from: HostNumber, at: number, length: number): void {
+    const { counters } = this;
+    counters.received++;
+    const wrong = malformation(this.transport.view, at, length, this.cube);
+    if (wrong !== undefined) {
+      counters.dropped[wrong]++;
+      return;
+    }
+    // Without a lease this host has no name to answer by.
+    if (!this.running || !this.keeper.isValid) {
+      counters.dropped.fenced++;
+      return;
+    }
+    const peer = this.peers.accept(from, at);
+    if (peer !== undefined) this.handle(this.transport.view.getUint8(at + Header.type), peer, at, length);
+  }
+
+  private handle(type: number, peer: Peer, at: number, length: number): void {
+    switch (type) {
+      case Heartbeat.type: this.peers.onHeartbeat(peer, at); break;
+      case Data.type: this.delivery.onData(peer, at, length); break;
+      case Hello.type: this.membership.onHello(peer, at); break;
+      case HelloAck.type: this.membership.onHelloAck(peer, at); break;
+      case NotHeld.type: this.membership.onNotHeld(at); break;
+      case Join.type:
+        this.membership.onJoin(peer, (identifier) => {
+          this.handovers.give(identifier, peer.host, peer.incarnation);
+        });
+        break;
+      case Redirect.type: this.membership.onRedirect(at); break;
+      case Handover.type: this.handovers.onHandover(peer, at); break;
+      case HandoverAck.type: this.handovers.onHandoverAck(peer, at); break;
+      case Graft.type: this.trees.onGraft(peer, at); break;
+      case Grafted.type: this.trees.onGrafted(peer, at); break;
+      case Refused.type: this.trees.onRefused(peer, at); break;
+      case Prune.type: this.trees.onPrune(peer, at); break;
+      case Rejoin.type: this.trees.onRejoin(peer, at); break;
+      case Exchange.type: this.swaps.onExchange(peer, at); break;
+      case Exchanged.type: this.swaps.onExchanged(at); break;
+      case Swap.type: this.swaps.onSwap(peer, at); break;
+      default: this.swaps.onSwapRefused(peer);
+    }
+  }
+}

@@ -1,0 +1,483 @@
+import { type Clock, type Timers } from '../base/index.js';
+import { Graft, Grafted, Refused } from './codec.js';
+import { type OverlayCounters } from './counters.js';
+import { type KnCube } from './cube/kncube.js';
+import { type Router } from './cube/router.js';
+import { type Membership } from './membership.js';
+import { type Peer, type Peers } from './peers.js';
+import { type HostShare } from './qos.js';
+import { ReplayWindow } from './replay-window.js';
+import { Child, MAX_CHANNEL, NO_RANK, Stream, streamKey } from './stream.js';
+import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
+import { REFUSAL, TreeMessages } from './tree-messages.js';
+
+export interface TreesOptions {
+  readonly self: HostNumber;
+  readonly cube: KnCube;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly peers: Peers;
+  readonly membership: Membership;
+  readonly router: Router;
+  readonly share: HostShare;
+  readonly counters: OverlayCounters;
+  readonly heartbeatUs: number;
+  /** A link's delay as long as none was measured. */
+  readonly unmeasuredUs: number;
+  /** The stream has a (new) path, or its delay has changed. */
+  readonly onPath: (stream: Stream) => void;
+  /** A probe was answered: by that host the path would take so long; NaN if it is none. */
+  readonly onProbe: (stream: Stream, peer: Peer, delayUs: number) => void;
+  /** A host had no processor time for us. */
+  readonly onNoCapacity: (stream: Stream) => void;
+}
+
+/** A parent is asked anew this often, in heartbeats; a child that was silent for CHILD_HEARTBEATS is none any more. */
+const REFRESH_HEARTBEATS = 2;
+const CHILD_HEARTBEATS = 7;
+/** A candidate without a path of its own is given so long to find one. */
+const PENDING_HEARTBEATS = 4;
+/** Messages from an old parent are welcome for so long. */
+const PREVIOUS_HEARTBEATS = 2;
+/** Grafts without an answer before a candidate is given up. */
+const MAX_ATTEMPTS = 3;
+/** A path whose delay has changed by less than this part is not worth telling children of before their next refresh. */
+const WORTH_TELLING = 1 / 8;
+
+// A stream's tree is made of the subscribers' routes to the publisher, as in Scribe (Castro et al. 2002), over the cube's routing:
+//
+//   Graft ──▶ the next hop of the route: it has the stream, or grafts itself ──▶ … ──▶ the publisher, or the first host that has it
+//   Grafted ◀── by the same way, with the delay so far and the hosts above
+//
+// Every host has one parent, so nothing comes twice. A parent's rank (hops to the publisher's identifier) is lower than its children's when it takes
+// them, so there are no loops as long as identifiers stay; when they move, ranks do, and those whose order is wrong are told to graft anew. The list of
+// hosts above catches the loop that two such moves at once might make.
+
+/** The trees of all streams that this host has a part in: parents, children, and their repair. */
+export class Trees {
+  readonly streams: Map<number, Stream>;
+  readonly messages: TreeMessages;
+  private beats: number;
+  private readonly costs: Float64Array;
+
+  constructor(private readonly options: TreesOptions) {
+    this.streams = new Map();
+    this.messages = new TreeMessages(options);
+    this.beats = 0;
+    this.costs = new Float64Array(options.cube.degree);
+  }
+
+  get(channel: number, publisher: HostNumber): Stream | undefined {
+    return this.streams.get(streamKey(channel, publisher));
+  }
+
+  /** The stream that a message is about, all having the names in one place. */
+  named(at: number): Stream | undefined {
+    const { view } = this.options.transport;
+    return this.get(view.getUint32(at + Graft.channel), view.getUint32(at + Graft.publisher));
+  }
+
+  /** The stream, begun if it isn't there; begun anew if its publisher has. */
+  open(channel: number, publisher: HostNumber, version: number, root: number): Stream {
+    const { clock, membership } = this.options;
+    let stream = this.get(channel, publisher);
+    if (stream === undefined) {
+      stream = new Stream(channel, publisher, version, root, clock.nowUs());
+      stream.rank = membership.distanceTo(root);
+      this.streams.set(streamKey(channel, publisher), stream);
+    } else if (stream.version !== version) {
+      this.detach(stream);
+      stream.version = version;
+      stream.root = root;
+      stream.rank = membership.distanceTo(root);
+      stream.window = new ReplayWindow();
+    }
+    return stream;
+  }
+
+  /** This host publishes it. */
+  root(stream: Stream): void {
+    const { self } = this.options;
+    stream.parent = self;
+    stream.delayUs = 0;
+    stream.orphanedUs = NaN;
+  }
+
+  /** Ends this host's part if nobody here or below wants the stream any more. */
+  leaveIfUnwanted(stream: Stream): void {
+    if (stream.parent === this.options.self || stream.children.length > 0 || stream.subscriptions.length > 0) return;
+    this.close(stream);
+  }
+
+  /** Ends this host's part, whoever wants it. Children look elsewhere. */
+  close(stream: Stream): void {
+    for (const child of [...stream.children]) this.dismiss(stream, child);
+    this.detach(stream);
+    this.options.share.release(stream);
+    this.streams.delete(streamKey(stream.channel, stream.publisher));
+  }
+
+  // Parents.
+
+  private useParent(stream: Stream, host: HostNumber): void {
+    const { peers, self, counters } = this.options;
+    if (host !== self) peers.need(host);
+    if (stream.parent !== NO_HOST && stream.parent !== self) peers.release(stream.parent);
+    if (stream.ancestors.length > 0 && host !== stream.parent) counters.repairs++;
+    stream.parent = host;
+  }
+
+  private dropParent(stream: Stream): void {
+    const { peers, self, clock } = this.options;
+    if (stream.parent === NO_HOST) return;
+    if (stream.parent !== self) peers.release(stream.parent);
+    stream.parent = NO_HOST;
+    stream.orphanedUs = clock.nowUs();
+  }
+
+  /** Without parent and candidate, having told them. */
+  private detach(stream: Stream): void {
+    const { self } = this.options;
+    for (const host of [stream.parent, stream.candidate]) if (host !== NO_HOST && host !== self) this.messages.prune(stream, host);
+    this.setCandidate(stream, NO_HOST);
+    this.dropParent(stream);
+    stream.delayUs = NaN;
+    stream.tried.clear();
+  }
+
+  private setCandidate(stream: Stream, host: HostNumber): void {
+    const { peers } = this.options;
+    if (host !== NO_HOST) peers.need(host);
+    if (stream.candidate !== NO_HOST) peers.release(stream.candidate);
+    stream.candidate = host;
+    stream.attempts = 0;
+    stream.timer?.cancel();
+    stream.timer = undefined;
+  }
+
+  /** Looks for a parent: the next hop of the route, a host that stood above, the publisher itself; and again from the start. */
+  seek(stream: Stream, preferred = NO_HOST): void {
+    const { timers, heartbeatUs, self } = this.options;
+    if (stream.candidate !== NO_HOST || stream.parent === self) return;
+    const host = preferred !== NO_HOST ? preferred : this.nextHop(stream);
+    this.setCandidate(stream, host);
+    if (host !== NO_HOST) {
+      this.graft(stream);
+      return;
+    }
+    stream.timer = timers.after(heartbeatUs, () => {
+      stream.tried.clear();
+      this.seek(stream);
+    });
+  }
+
+  /** Looks for a parent if there is none. */
+  seekIfNeeded(stream: Stream): void {
+    if (!stream.isOnTree && stream.timer === undefined) this.seek(stream);
+  }
+
+  private nextHop(stream: Stream): HostNumber {
+    const { membership, router, peers, unmeasuredUs, self } = this.options;
+    const usable = (host: HostNumber): boolean => host !== NO_HOST && host !== self && !stream.tried.has(host) && peers.get(host)?.suspected !== true;
+    if (stream.rank === NO_RANK) return NO_HOST;
+    for (const { identifier, neighbours } of membership.nearest(stream.root, stream.rank)) {
+      for (let port = 0; port < neighbours.length; port++) {
+        this.costs[port] = usable(neighbours[port]) ? peers.get(neighbours[port])!.oneWayUs(unmeasuredUs) : Infinity;
+      }
+      const port = router.nextPort(identifier, stream.root, this.costs, 0);
+      if (port >= 0) return neighbours[port];
+    }
+    // A dead neighbour in the only way that is left: its identifier will find another holder, but those above it are there now.
+    for (const host of stream.ancestors) if (usable(host)) return host;
+    return usable(stream.publisher) ? stream.publisher : NO_HOST;
+  }
+
+  /** Hosts that might be parents instead of the one that is: the holders of all identifiers that are nearer to the root. */
+  alternatives(stream: Stream): HostNumber[] {
+    const { membership, cube, peers, self } = this.options;
+    const hosts = new Set<HostNumber>();
+    for (const { identifier, neighbours } of membership.nearest(stream.root, stream.rank)) {
+      for (const [port, host] of neighbours.entries()) {
+        if (host === NO_HOST || host === self || host === stream.parent || peers.get(host)!.suspected) continue;
+        if (cube.distance(cube.neighbour(identifier, port), stream.root) < stream.rank) hosts.add(host);
+      }
+    }
+    return [...hosts];
+  }
+
+  private graft(stream: Stream): void {
+    const { timers, peers, heartbeatUs } = this.options;
+    if (++stream.attempts > MAX_ATTEMPTS) {
+      this.giveUp(stream);
+      return;
+    }
+    this.messages.graft(stream, stream.candidate, false);
+    const { timeoutUs } = peers.get(stream.candidate)!.rtt;
+    stream.timer = timers.after(Math.min(timeoutUs, heartbeatUs), () => {
+      this.graft(stream);
+    });
+  }
+
+  private giveUp(stream: Stream): void {
+    stream.tried.add(stream.candidate);
+    this.setCandidate(stream, NO_HOST);
+    // One that has a parent was only looking for a better one.
+    if (!stream.isOnTree) this.seek(stream);
+  }
+
+  onGrafted(peer: Peer, at: number): void {
+    const { transport: { view }, counters: { dropped }, self, unmeasuredUs, onProbe } = this.options;
+    const stream = this.named(at);
+    if (stream === undefined || stream.version !== view.getUint32(at + Grafted.version)) {
+      dropped.unasked++;
+      return;
+    }
+    const arrivesUs = view.getUint32(at + Grafted.delayUs) + peer.oneWayUs(unmeasuredUs);
+    const isOnTree = view.getUint8(at + Grafted.isOnTree) !== 0;
+    const ancestors = [peer.host];
+    for (let i = 0; i < view.getUint8(at + Grafted.count); i++) ancestors.push(view.getUint32(at + Grafted.ancestors + Grafted.item * i));
+    const isLoop = ancestors.includes(self);
+    if (view.getUint8(at + Grafted.isProbe) !== 0) {
+      onProbe(stream, peer, isOnTree && !isLoop ? arrivesUs : NaN);
+    } else if (peer.host === stream.candidate) {
+      if (isLoop) {
+        dropped.contradiction++;
+        this.messages.prune(stream, peer.host);
+        this.giveUp(stream);
+      } else if (isOnTree) this.adopt(stream, peer.host, arrivesUs, ancestors);
+      else this.await(stream);
+    } else if (peer.host === stream.parent) {
+      if (isLoop) {
+        dropped.contradiction++;
+        this.orphan(stream);
+      } else if (isOnTree) this.update(stream, arrivesUs, ancestors);
+    } else {
+      // It takes us for a child.
+      dropped.unasked++;
+      this.messages.prune(stream, peer.host);
+    }
+  }
+
+  /** The candidate is looking for a parent itself. */
+  private await(stream: Stream): void {
+    const { timers, heartbeatUs } = this.options;
+    stream.timer?.cancel();
+    stream.timer = timers.after(PENDING_HEARTBEATS * heartbeatUs, () => {
+      this.messages.prune(stream, stream.candidate);
+      this.giveUp(stream);
+    });
+  }
+
+  private adopt(stream: Stream, host: HostNumber, delayUs: number, ancestors: readonly HostNumber[]): void {
+    const { clock, heartbeatUs } = this.options;
+    const before = stream.parent;
+    this.useParent(stream, host);
+    this.setCandidate(stream, NO_HOST);
+    stream.tried.clear();
+    stream.orphanedUs = NaN;
+    if (before !== NO_HOST && before !== host) {
+      stream.previous = before;
+      stream.previousUntilUs = clock.nowUs() + PREVIOUS_HEARTBEATS * heartbeatUs;
+      this.messages.prune(stream, before);
+    }
+    stream.delayUs = NaN;
+    this.update(stream, delayUs, ancestors);
+  }
+
+  private update(stream: Stream, delayUs: number, ancestors: readonly HostNumber[]): void {
+    const isNews = !(Math.abs(delayUs - stream.delayUs) <= WORTH_TELLING * stream.delayUs) || ancestors.join() !== stream.ancestors.join();
+    stream.delayUs = delayUs;
+    stream.ancestors = ancestors;
+    if (!isNews) return;
+    for (const child of stream.children) this.messages.grafted(stream, child.peer.host, false);
+    this.options.onPath(stream);
+  }
+
+  /** The parent is no use any more: another, at once. */
+  private orphan(stream: Stream): void {
+    const { parent } = stream;
+    this.messages.prune(stream, parent);
+    this.dropParent(stream);
+    stream.tried.add(parent);
+    this.seek(stream);
+  }
+
+  onRefused(peer: Peer, at: number): void {
+    const { transport: { view }, counters: { dropped }, onProbe, onNoCapacity } = this.options;
+    const stream = this.named(at);
+    const reason = view.getUint8(at + Refused.reason);
+    if (stream === undefined) dropped.unasked++;
+    else if (peer.host === stream.candidate) {
+      if (reason === REFUSAL.capacity) onNoCapacity(stream);
+      this.giveUp(stream);
+    } else if (peer.host !== stream.parent) onProbe(stream, peer, NaN);
+    else if (reason === REFUSAL.rank) this.replaceParent(stream);
+    else this.orphan(stream);
+  }
+
+  onRejoin(peer: Peer, at: number): void {
+    const stream = this.named(at);
+    if (stream?.parent !== peer.host) {
+      this.options.counters.dropped.unasked++;
+      return;
+    }
+    this.replaceParent(stream);
+  }
+
+  /** The parent is to go, but may serve us until there is another. */
+  private replaceParent(stream: Stream): void {
+    stream.tried.add(stream.parent);
+    this.seek(stream);
+  }
+
+  // Children.
+
+  onGraft(peer: Peer, at: number): void {
+    const { transport: { view }, counters: { dropped }, cube, self } = this.options;
+    const channel = view.getUint32(at + Graft.channel);
+    const publisher = view.getUint32(at + Graft.publisher);
+    const version = view.getUint32(at + Graft.version);
+    const root = view.getUint32(at + Graft.root);
+    const rank = view.getUint16(at + Graft.rank);
+    const isProbe = view.getUint8(at + Graft.isProbe) !== 0;
+    if (channel > MAX_CHANNEL || publisher > MAX_HOST || root >= cube.size || version === 0) {
+      dropped.range++;
+      return;
+    }
+    const known = this.get(channel, publisher);
+    if (known?.version === version && known.root !== root) {
+      dropped.contradiction++;
+      return;
+    }
+    const refuse = (reason: number): void => {
+      this.messages.refused({ channel, publisher, version }, peer.host, reason);
+    };
+    if (publisher === self && known?.version !== version) refuse(REFUSAL.noPublisher);
+    else if (known !== undefined && version < known.version) refuse(REFUSAL.version);
+    else if (isProbe && known?.isOnTree !== true) refuse(REFUSAL.offTree);
+    else {
+      const stream = this.open(channel, publisher, version, root);
+      if (stream.rank >= rank) refuse(REFUSAL.rank);
+      else if (stream.parent === peer.host || stream.candidate === peer.host || stream.ancestors.includes(peer.host)) refuse(REFUSAL.loop);
+      else if (isProbe) this.messages.grafted(stream, peer.host, true);
+      else if (!this.addChild(stream, peer, rank, view.getUint32(at + Graft.milliRate))) refuse(REFUSAL.capacity);
+      else {
+        this.messages.grafted(stream, peer.host, false);
+        this.seekIfNeeded(stream);
+        return;
+      }
+      this.leaveIfUnwanted(stream);
+    }
+  }
+
+  private addChild(stream: Stream, peer: Peer, rank: number, milliRate: number): boolean {
+    const { peers, clock, share } = this.options;
+    const nowUs = (): number => clock.nowUs();
+    let child = stream.child(peer.host);
+    if (child === undefined) {
+      if (!share.reserve(stream, stream.children.length + 1)) return false;
+      child = new Child(peers.need(peer.host), clock.nowUs());
+      stream.children.push(child);
+    }
+    const before = stream.milliRate;
+    child.rank = rank;
+    child.refreshedUs = clock.nowUs();
+    child.wants(milliRate, nowUs);
+    if (stream.milliRate !== before) this.tellRate(stream);
+    return true;
+  }
+
+  /** What is wanted here has changed. */
+  tellRate(stream: Stream): void {
+    if (stream.parent !== NO_HOST && stream.parent !== this.options.self) this.messages.graft(stream, stream.parent, false);
+  }
+
+  private removeChild(stream: Stream, child: Child): void {
+    const { peers, share } = this.options;
+    const before = stream.milliRate;
+    stream.children.splice(stream.children.indexOf(child), 1);
+    peers.release(child.peer.host);
+    share.reserve(stream, stream.children.length);
+    if (stream.milliRate !== before && stream.children.length > 0) this.tellRate(stream);
+  }
+
+  /** A child that should look elsewhere, and is served no more. */
+  private dismiss(stream: Stream, child: Child): void {
+    this.messages.rejoin(stream, child.peer.host);
+    this.removeChild(stream, child);
+  }
+
+  /** Ends this host's part in all streams. */
+  closeAll(): void {
+    for (const stream of [...this.streams.values()]) this.close(stream);
+  }
+
+  /** Asks all children to look elsewhere, but serves them until they have found something. */
+  sendAway(): void {
+    for (const stream of this.streams.values()) for (const child of stream.children) this.messages.rejoin(stream, child.peer.host);
+  }
+
+  onPrune(peer: Peer, at: number): void {
+    const stream = this.named(at);
+    const child = stream?.child(peer.host);
+    if (stream === undefined || child === undefined) {
+      this.options.counters.dropped.unasked++;
+      return;
+    }
+    this.removeChild(stream, child);
+    this.leaveIfUnwanted(stream);
+  }
+
+  /** Answers data that we don't want. */
+  unwanted(peer: Peer, at: number): void {
+    const { view } = this.options.transport;
+    this.messages.prune({ channel: view.getUint32(at + Graft.channel), publisher: view.getUint32(at + Graft.publisher) }, peer.host);
+  }
+
+  // What happens around the trees.
+
+  /** Each heartbeat. */
+  tick(): void {
+    const { clock, heartbeatUs, self } = this.options;
+    const isRefresh = ++this.beats % REFRESH_HEARTBEATS === 0;
+    const deadUs = clock.nowUs() - CHILD_HEARTBEATS * heartbeatUs;
+    for (const stream of this.streams.values()) {
+      for (const child of stream.children.filter(({ refreshedUs }) => refreshedUs < deadUs)) this.removeChild(stream, child);
+      if (isRefresh && stream.parent !== NO_HOST && stream.parent !== self) this.messages.graft(stream, stream.parent, false);
+      else this.seekIfNeeded(stream);
+      this.leaveIfUnwanted(stream);
+    }
+  }
+
+  /** A peer is dead, or lives but has forgotten all. */
+  onGone(peer: Peer): void {
+    for (const stream of this.streams.values()) {
+      const child = stream.child(peer.host);
+      if (child !== undefined) this.removeChild(stream, child);
+      if (stream.candidate === peer.host) this.giveUp(stream);
+      if (stream.parent === peer.host) {
+        this.dropParent(stream);
+        stream.previous = peer.host;
+        stream.previousUntilUs = this.options.clock.nowUs() + PREVIOUS_HEARTBEATS * this.options.heartbeatUs;
+        stream.tried.clear();
+        this.seek(stream);
+      }
+      this.leaveIfUnwanted(stream);
+    }
+  }
+
+  /** Identifiers came or went: ranks have changed, and where they order a parent and a child no more, both look anew. */
+  onIdentifiers(): void {
+    const { membership, self } = this.options;
+    for (const stream of this.streams.values()) {
+      const rank = membership.distanceTo(stream.root);
+      if (rank === stream.rank) continue;
+      const rises = rank > stream.rank;
+      stream.rank = rank;
+      if (stream.parent === self || !rises) continue;
+      for (const child of stream.children.filter((one) => one.rank <= rank)) this.dismiss(stream, child);
+      if (stream.parent !== NO_HOST) this.messages.graft(stream, stream.parent, false);
+    }
+  }
+}
