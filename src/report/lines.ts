@@ -13,8 +13,8 @@ const REFERENCE_LINE = { stroke: 'currentColor', strokeDasharray: '5,4', strokeO
 const PANEL_RIGHT = 14;
 /** With more points along x than these, they are samples of a curve, and not named one by one: powers of two apart, which are chosen. */
 const MOST_NAMED = 12;
-/** With more than these, they aren't marked one by one either. */
-const MOST_MARKED = 24;
+/** Points nearer than this to each other, in pixels, aren't marked one by one either. */
+const LEAST_APART = 24;
 /** Between two marks of such a curve, in pixels. */
 const MARK_EVERY = 44;
 /** Line ends that lie within so many pixels are at one height. */
@@ -166,9 +166,9 @@ function heightOf({ points }: Line, grid: Grid): number {
   return sum;
 }
 
-/** All points of a line with few; else some, evenly apart, and shifted from line to line, so that lines that run together can be told apart. */
+/** All points of a line where they have room; else some, evenly apart, and shifted from line to line, so that lines that run together can be told apart. */
 function markedPoints(points: readonly Point[], scale: XScale, plotWidth: number, shift: number): Point[] {
-  if (scale.type === 'point' || points.length <= MOST_MARKED) return [...points];
+  if (scale.type === 'point' || points.length * LEAST_APART <= plotWidth) return [...points];
   let last = -1;
   return points.filter((point) => {
     const section = Math.floor((fraction(Number(point.x), scale) * plotWidth + shift) / MARK_EVERY);

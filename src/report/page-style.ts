@@ -27,6 +27,7 @@ thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; min-width: 6rem; }
 .numbers td, .numbers thead th.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .numbers small { display: block; color: var(--soft); font-size: .92em; }
+.verdicts tbody th { min-width: 10rem; }
 .verdicts th small { display: block; color: var(--soft); font-weight: 400; }
 .differs { background: var(--panel); }
 .verdict { white-space: nowrap; font-weight: 600; }
