@@ -3,8 +3,9 @@ import { deBruijn } from './de-bruijn.js';
 import { type Experiment } from './experiment.js';
 import { mRegions } from './m-regions.js';
 import { properties } from './properties.js';
+import { scribe } from './scribe.js';
 
 export { type Claim, type Experiment, type ExperimentOutput, type SimContext, type SimParameters } from './experiment.js';
 
 /** In the order in which `ringcube reproduce` runs them. */
-export const EXPERIMENTS: readonly Experiment[] = [properties, mRegions, deBruijn];
+export const EXPERIMENTS: readonly Experiment[] = [properties, mRegions, deBruijn, scribe];
