@@ -1,7 +1,7 @@
 import { type MessagePort, Worker, parentPort, workerData } from 'node:worker_threads';
 import { invalid } from '../base/index.js';
 
-const MAX_WORKERS = 64;
+const MAX_WORKERS = 256;
 
 /** What to divide among threads, and how. */
 export interface JobOptions<Job> {
@@ -10,7 +10,7 @@ export interface JobOptions<Job> {
   /** What each thread is given at its start; SharedArrayBuffers in it are shared. */
   data: unknown;
   jobs: readonly Job[];
-  /** Threads, 1 to 64; no more are started than there are jobs. */
+  /** Threads, 1 to 256; no more are started than there are jobs. */
   workers: number;
   /** How many jobs' worth of work is done, in fractions, too. */
   onProgress?: ((done: number) => void) | undefined;

@@ -98,7 +98,7 @@ t.test('trees are made of the routes of their subscribers, as a model follows th
     tree.build(new Router(cube, routing), publisher, subscribers);
     const model = new Model(cube.k, cube.n, hostOf, delays, publisher);
     const members = new Map<number, number>([[publisher, -1]]);
-    const starts = subscribers === undefined ? [...hostOf.keys()] : [...subscribers].map((host) => model.entry(hostOf.indexOf(host)));
+    const starts = [...(subscribers ?? new Set(hostOf))].map((host) => model.entry(hostOf.indexOf(host)));
     for (const start of starts) {
       const route = model.route(start, routing);
       for (const [i, id] of route.entries()) members.set(id, route[i + 1] ?? -1);

@@ -110,11 +110,11 @@ export class DeliveryTree {
       const host = hostOf[order[i]];
       if (entry[host] < 0) entry[host] = order[i];
     }
-    wanted.fill(subscribers === undefined ? 1 : 0);
+    wanted.fill(0);
     wanted[publisher] = 1;
-    if (subscribers === undefined) return;
-    for (let i = 0; i < subscribers.length; i++) {
-      const id = entry[subscribers[i]];
+    const count = subscribers === undefined ? entry.length : subscribers.length;
+    for (let i = 0; i < count; i++) {
+      const id = entry[subscribers === undefined ? i : subscribers[i]];
       if (id >= 0) wanted[id] = 1;
     }
   }
