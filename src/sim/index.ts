@@ -1,9 +1,12 @@
 // sim: the overlay in virtual time: physical networks, worlds in which each host runs the real overlay code, and flows over typed arrays for a million of them.
 export { DeBruijn } from './flow/de-bruijn.js';
+export { Exchange, type ExchangeCounters, type ExchangeRule, runExchange } from './flow/exchange.js';
 export { type Flow, type FlowJob, type FlowShape, pooled, runFlows } from './flow/flows.js';
 export { type FlowSummary, measureFlow, quantile, shareAtMost } from './flow/penalty.js';
+export { type Channel, Positions } from './flow/positions.js';
 export { type HostTree, PastryOverlay, scribeTree } from './flow/scribe.js';
 export { LinkStress, fanOut } from './flow/stress.js';
+export { type Success, type SuccessAnswer, type SuccessJob, drawBounds, lateness, measureSuccess, runSuccess, runSuccessJobs } from './flow/success.js';
 export { DeliveryTree, type HostDelays } from './flow/tree.js';
 export { type JobOptions, runJobs, serveJobs } from './jobs.js';
 export { DelayMatrix, type SharedDelayMatrix } from './topology/delay-matrix.js';
