@@ -13,7 +13,7 @@ export interface NetworkParameters {
   /** As near as possible, for transit-stub; by default 5,050. */
   routers?: number | undefined;
   hosts: number;
-  /** Path of a file of measured latencies, instead of a topology and its routers. */
+  /** Path of a file of measured latencies, instead of a topology and its routers: both must be undefined beside it. */
   latencies?: string | undefined;
   seed: number;
   /** Whether the matrix is to have predecessors. */

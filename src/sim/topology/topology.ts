@@ -41,10 +41,6 @@ export class Components {
     return node;
   }
 
-  sizeOf(node: number): number {
-    return this.sizes[this.of(node)];
-  }
-
   join(a: number, b: number): void {
     let root = this.of(a);
     let other = this.of(b);

@@ -49,9 +49,9 @@ export interface TransitStub extends Topology {
 }
 
 /**
- * 5,050 routers: 10 transit domains of 5, 10 stub domains of 10 at each transit router; the network of the Scribe paper (Castro, Druschel,
- * Kermarrec & Rowstron, JSAC 2002). Edge probabilities are those of GT-ITM's own example of 100 routers. Delays give a mean round trip
- * of about 0.11 s between hosts on LANs of 1 ms.
+ * 5,050 routers: 10 transit domains of 5, 10 stub domains of 10 at each transit router, as in the evaluation of Scribe (Castro, Druschel,
+ * Kermarrec & Rowstron, JSAC 2002; recalled). Probabilities within domains are those of GT-ITM's example of 100 routers (recalled).
+ * Delays are chosen for a mean round trip of about 0.11 s between hosts on LANs of 1 ms.
  */
 export const TRANSIT_STUB_5050: TransitStubParameters = {
   transitDomains: 10,
