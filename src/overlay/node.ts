@@ -225,7 +225,7 @@ export class OverlayNode implements Endpoint {
     this.leaving = true;
     this.membership.leaving = true;
     this.channels.close();
-    this.trees.sendAway();
+    this.trees.children.sendAway();
     this.timers.after(AWAY_HEARTBEATS * this.heartbeatUs, () => {
       this.handovers.giveAll();
       this.awaitHandovers(HANDOVER_HEARTBEATS, done);
@@ -297,6 +297,15 @@ export class OverlayNode implements Endpoint {
     }));
   }
 
+  /**
+   * After a host crashes, or is cut off, within how long each stream that went through it goes by another way, in µs, where no message takes longer than
+   * `maxDelayUs` and none is lost: silence is noticed after detectUs, at the next heartbeat; a new parent answers at once, or when it has
+   * found one itself, of lower rank each, so after at most diameter + 1 round trips; and one who had not noticed yet does so a heartbeat later at most.
+   */
+  repairBoundUs(maxDelayUs: number): number {
+    return this.detectUs + 2 * this.heartbeatUs + 2 * (this.cube.diameter + 1) * maxDelayUs;
+  }
+
   // As an endpoint.
 
   get dueUs(): number {
@@ -351,10 +360,10 @@ export class OverlayNode implements Endpoint {
       case Redirect.type: this.membership.onRedirect(at); break;
       case Handover.type: this.handovers.onHandover(peer, at); break;
       case HandoverAck.type: this.handovers.onHandoverAck(peer, at); break;
-      case Graft.type: this.trees.onGraft(peer, at); break;
+      case Graft.type: this.trees.children.onGraft(peer, at); break;
       case Grafted.type: this.trees.onGrafted(peer, at); break;
       case Refused.type: this.trees.onRefused(peer, at); break;
-      case Prune.type: this.trees.onPrune(peer, at); break;
+      case Prune.type: this.trees.children.onPrune(peer, at); break;
       case Rejoin.type: this.trees.onRejoin(peer, at); break;
       case Exchange.type: this.swaps.onExchange(peer, at); break;
       case Exchanged.type: this.swaps.onExchanged(at); break;

@@ -69,6 +69,8 @@ export class Stream {
   readonly tried: Set<HostNumber>;
   /** Unanswered messages to the candidate. */
   attempts: number;
+  /** How often the parent has said that it has none itself. */
+  pendings: number;
   timer: Timer | undefined;
   /** From publishing until a message is here, in µs, as the sum of what each hop measured and promises; NaN before it is known. */
   delayUs: number;
@@ -98,6 +100,7 @@ export class Stream {
     this.previousUntilUs = 0;
     this.tried = new Set();
     this.attempts = 0;
+    this.pendings = 0;
     this.timer = undefined;
     this.delayUs = NaN;
     this.ancestors = [];

@@ -1,4 +1,5 @@
 import { type Clock, type Timers } from '../base/index.js';
+import { Children } from './children.js';
 import { Graft, Grafted, Refused } from './codec.js';
 import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
@@ -7,8 +8,8 @@ import { type Membership } from './membership.js';
 import { type Peer, type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { ReplayWindow } from './replay-window.js';
-import { Child, MAX_CHANNEL, NO_RANK, Stream, streamKey } from './stream.js';
-import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
+import { NO_RANK, Stream, streamKey } from './stream.js';
+import { type HostNumber, NO_HOST, type Transport } from './transport.js';
 import { REFUSAL, TreeMessages } from './tree-messages.js';
 
 export interface TreesOptions {
@@ -33,11 +34,12 @@ export interface TreesOptions {
   readonly onNoCapacity: (stream: Stream) => void;
 }
 
-/** A parent is asked anew this often, in heartbeats; a child that was silent for CHILD_HEARTBEATS is none any more. */
+/** A parent is asked anew this often, in heartbeats. */
 const REFRESH_HEARTBEATS = 2;
-const CHILD_HEARTBEATS = 7;
 /** A candidate without a path of its own is given so long to find one. */
 const PENDING_HEARTBEATS = 4;
+/** So many refreshes a parent may answer without a path before another is looked for. */
+const PENDING_REFRESHES = 2;
 /** Messages from an old parent are welcome for so long. */
 const PREVIOUS_HEARTBEATS = 2;
 /** Grafts without an answer before a candidate is given up. */
@@ -58,12 +60,14 @@ const WORTH_TELLING = 1 / 8;
 export class Trees {
   readonly streams: Map<number, Stream>;
   readonly messages: TreeMessages;
+  readonly children: Children;
   private beats: number;
   private readonly costs: Float64Array;
 
   constructor(private readonly options: TreesOptions) {
     this.streams = new Map();
     this.messages = new TreeMessages(options);
+    this.children = new Children(options, this);
     this.beats = 0;
     this.costs = new Float64Array(options.cube.degree);
   }
@@ -112,7 +116,7 @@ export class Trees {
 
   /** Ends this host's part, whoever wants it. Children look elsewhere. */
   close(stream: Stream): void {
-    for (const child of [...stream.children]) this.dismiss(stream, child);
+    for (const child of [...stream.children]) this.children.dismiss(stream, child);
     this.detach(stream);
     this.options.share.release(stream);
     this.streams.delete(streamKey(stream.channel, stream.publisher));
@@ -252,6 +256,8 @@ export class Trees {
         dropped.contradiction++;
         this.orphan(stream);
       } else if (isOnTree) this.update(stream, arrivesUs, ancestors);
+      // It has lost its own, and may be long in finding another.
+      else if (++stream.pendings >= PENDING_REFRESHES) this.replaceParent(stream);
     } else {
       // It takes us for a child.
       dropped.unasked++;
@@ -289,6 +295,7 @@ export class Trees {
     const isNews = !(Math.abs(delayUs - stream.delayUs) <= WORTH_TELLING * stream.delayUs) || ancestors.join() !== stream.ancestors.join();
     stream.delayUs = delayUs;
     stream.ancestors = ancestors;
+    stream.pendings = 0;
     if (!isNews) return;
     for (const child of stream.children) this.messages.grafted(stream, child.peer.host, false);
     this.options.onPath(stream);
@@ -331,102 +338,16 @@ export class Trees {
     this.seek(stream);
   }
 
-  // Children.
-
-  onGraft(peer: Peer, at: number): void {
-    const { transport: { view }, counters: { dropped }, cube, self } = this.options;
-    const channel = view.getUint32(at + Graft.channel);
-    const publisher = view.getUint32(at + Graft.publisher);
-    const version = view.getUint32(at + Graft.version);
-    const root = view.getUint32(at + Graft.root);
-    const rank = view.getUint16(at + Graft.rank);
-    const isProbe = view.getUint8(at + Graft.isProbe) !== 0;
-    if (channel > MAX_CHANNEL || publisher > MAX_HOST || root >= cube.size || version === 0) {
-      dropped.range++;
-      return;
-    }
-    const known = this.get(channel, publisher);
-    if (known?.version === version && known.root !== root) {
-      dropped.contradiction++;
-      return;
-    }
-    const refuse = (reason: number): void => {
-      this.messages.refused({ channel, publisher, version }, peer.host, reason);
-    };
-    if (publisher === self && known?.version !== version) refuse(REFUSAL.noPublisher);
-    else if (known !== undefined && version < known.version) refuse(REFUSAL.version);
-    else if (isProbe && known?.isOnTree !== true) refuse(REFUSAL.offTree);
-    else {
-      const stream = this.open(channel, publisher, version, root);
-      if (stream.rank >= rank) refuse(REFUSAL.rank);
-      else if (stream.parent === peer.host || stream.candidate === peer.host || stream.ancestors.includes(peer.host)) refuse(REFUSAL.loop);
-      else if (isProbe) this.messages.grafted(stream, peer.host, true);
-      else if (!this.addChild(stream, peer, rank, view.getUint32(at + Graft.milliRate))) refuse(REFUSAL.capacity);
-      else {
-        this.messages.grafted(stream, peer.host, false);
-        this.seekIfNeeded(stream);
-        return;
-      }
-      this.leaveIfUnwanted(stream);
-    }
-  }
-
-  private addChild(stream: Stream, peer: Peer, rank: number, milliRate: number): boolean {
-    const { peers, clock, share } = this.options;
-    const nowUs = (): number => clock.nowUs();
-    let child = stream.child(peer.host);
-    if (child === undefined) {
-      if (!share.reserve(stream, stream.children.length + 1)) return false;
-      child = new Child(peers.need(peer.host), clock.nowUs());
-      stream.children.push(child);
-    }
-    const before = stream.milliRate;
-    child.rank = rank;
-    child.refreshedUs = clock.nowUs();
-    child.wants(milliRate, nowUs);
-    if (stream.milliRate !== before) this.tellRate(stream);
-    return true;
-  }
+  // Around the trees.
 
   /** What is wanted here has changed. */
   tellRate(stream: Stream): void {
     if (stream.parent !== NO_HOST && stream.parent !== this.options.self) this.messages.graft(stream, stream.parent, false);
   }
 
-  private removeChild(stream: Stream, child: Child): void {
-    const { peers, share } = this.options;
-    const before = stream.milliRate;
-    stream.children.splice(stream.children.indexOf(child), 1);
-    peers.release(child.peer.host);
-    share.reserve(stream, stream.children.length);
-    if (stream.milliRate !== before && stream.children.length > 0) this.tellRate(stream);
-  }
-
-  /** A child that should look elsewhere, and is served no more. */
-  private dismiss(stream: Stream, child: Child): void {
-    this.messages.rejoin(stream, child.peer.host);
-    this.removeChild(stream, child);
-  }
-
   /** Ends this host's part in all streams. */
   closeAll(): void {
     for (const stream of [...this.streams.values()]) this.close(stream);
-  }
-
-  /** Asks all children to look elsewhere, but serves them until they have found something. */
-  sendAway(): void {
-    for (const stream of this.streams.values()) for (const child of stream.children) this.messages.rejoin(stream, child.peer.host);
-  }
-
-  onPrune(peer: Peer, at: number): void {
-    const stream = this.named(at);
-    const child = stream?.child(peer.host);
-    if (stream === undefined || child === undefined) {
-      this.options.counters.dropped.unasked++;
-      return;
-    }
-    this.removeChild(stream, child);
-    this.leaveIfUnwanted(stream);
   }
 
   /** Answers data that we don't want. */
@@ -435,15 +356,12 @@ export class Trees {
     this.messages.prune({ channel: view.getUint32(at + Graft.channel), publisher: view.getUint32(at + Graft.publisher) }, peer.host);
   }
 
-  // What happens around the trees.
-
   /** Each heartbeat. */
   tick(): void {
-    const { clock, heartbeatUs, self } = this.options;
+    const { self } = this.options;
     const isRefresh = ++this.beats % REFRESH_HEARTBEATS === 0;
-    const deadUs = clock.nowUs() - CHILD_HEARTBEATS * heartbeatUs;
     for (const stream of this.streams.values()) {
-      for (const child of stream.children.filter(({ refreshedUs }) => refreshedUs < deadUs)) this.removeChild(stream, child);
+      this.children.expire(stream);
       if (isRefresh && stream.parent !== NO_HOST && stream.parent !== self) this.messages.graft(stream, stream.parent, false);
       else this.seekIfNeeded(stream);
       this.leaveIfUnwanted(stream);
@@ -453,8 +371,7 @@ export class Trees {
   /** A peer is dead, or lives but has forgotten all. */
   onGone(peer: Peer): void {
     for (const stream of this.streams.values()) {
-      const child = stream.child(peer.host);
-      if (child !== undefined) this.removeChild(stream, child);
+      this.children.onGone(stream, peer);
       if (stream.candidate === peer.host) this.giveUp(stream);
       if (stream.parent === peer.host) {
         this.dropParent(stream);
@@ -476,7 +393,7 @@ export class Trees {
       const rises = rank > stream.rank;
       stream.rank = rank;
       if (stream.parent === self || !rises) continue;
-      for (const child of stream.children.filter((one) => one.rank <= rank)) this.dismiss(stream, child);
+      for (const child of stream.children.filter((one) => one.rank <= rank)) this.children.dismiss(stream, child);
       if (stream.parent !== NO_HOST) this.messages.graft(stream, stream.parent, false);
     }
   }
