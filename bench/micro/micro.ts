@@ -1,14 +1,16 @@
-// micro: the single operations of the path, by benchmark.js.
+// micro: the single operations of the path and of the overlay, by benchmark.js.
 import Benchmark from 'benchmark';
 import { Engine, FramePool, Nic, NicDriver, Region, Virtqueue, Features, addon } from '../../src/nic/index.js';
-import { type Figure, summarize } from '../../src/report/index.js';
+import { type Figure, type Target, humanize, summarize } from '../../src/report/index.js';
 import { calibration, calibrationSink } from '../calibration.js';
 import { type Bench, type BenchContext, type BenchOutput, alternate } from '../context.js';
 import { pinned } from '../cores.js';
 import { udpFrame } from '../path/frames.js';
+import { nextHops } from './decisions.js';
 
 const NAME = 'micro';
 const N = 32; // operations of a batch
+const NEXT_HOP_NS = 100;
 
 interface Operation {
   name: string;
@@ -115,21 +117,37 @@ function operations(): { list: Operation[]; close: () => void } {
   };
 }
 
+/** ns an operation, once for each of benchmark.js's samples. */
+function costsNs(name: string, body: () => unknown, count: number, seconds: number): number[] {
+  const { stats } = new Benchmark(name, body, { minSamples: 9, maxTime: seconds, minTime: seconds / 20 }).run();
+  return stats.sample.map((s) => (s * 1e9) / count);
+}
+
 async function measure(context: BenchContext): Promise<BenchOutput> {
   const { list, close } = operations();
+  const hops = nextHops(context.seed >>> 0, N);
+  const seconds = context.quick ? 0.1 : 1;
+  const total = list.length + hops.length;
   const results = await alternate([[calibration(NAME)]], 3, context);
   for (const [i, { name, count, body }] of list.entries()) {
     context.signal.throwIfAborted();
-    context.progress(i, list.length, name);
-    const seconds = context.quick ? 0.1 : 1;
-    const benchmark = new Benchmark(name, body, { minSamples: 9, maxTime: seconds, minTime: seconds / 20 }).run();
-    const nsPerOperation = benchmark.stats.sample.map((s) => (s * 1e9) / count);
-    results.push({ bench: NAME, variant: name, params: {}, metric: 'cost', unit: 'ns', ...summarize(nsPerOperation) });
+    context.progress(i, total, name);
+    results.push({ bench: NAME, variant: name, params: {}, metric: 'cost', unit: 'ns', ...summarize(costsNs(name, body, count, seconds)) });
     await new Promise((resolve) => setImmediate(resolve));
   }
   close();
-  context.progress(list.length, list.length, '');
+  let allocatedBytes = 0;
+  for (const [i, { routing, shape, count, body, allocatedBytes: allocated }] of hops.entries()) {
+    context.signal.throwIfAborted();
+    context.progress(list.length + i, total, `next hop, ${routing}, ${shape}`);
+    results.push({ bench: NAME, variant: routing, params: { shape }, metric: 'next hop', unit: 'ns', ...summarize(costsNs(routing, body, count, seconds)) });
+    allocatedBytes = Math.max(allocatedBytes, allocated());
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  context.progress(total, total, '');
   const cost = (name: string): string => (results.find((r) => r.variant === name)?.median ?? NaN).toFixed(1);
+  const decisions = results.filter((r) => r.metric === 'next hop');
+  const slowest = decisions.reduce((a, b) => (b.median > a.median ? b : a));
   const figures: Figure[] = [
     {
       id: 'micro',
@@ -142,13 +160,31 @@ async function measure(context: BenchContext): Promise<BenchOutput> {
       y: { metric: 'cost', label: 'cost', unit: 'ns', scale: 'log' },
       results: results.filter((r) => r.metric === 'cost'),
     },
+    {
+      id: 'micro-next-hop',
+      title: 'Next-hop decisions in k-ary n-cubes',
+      paragraph: `Between identifiers drawn at random, over costs drawn at random. The slowest, ${slowest.variant} in ${slowest.params['shape']}, takes ${humanize(slowest.median, 'ns')}.`,
+      kind: 'bar',
+      x: { param: 'shape', label: 'k x n' },
+      y: { metric: 'next hop', label: 'cost of a decision', unit: 'ns' },
+      results: decisions,
+      reference: { value: NEXT_HOP_NS, label: 'target' },
+    },
   ];
-  return { results, figures, targets: [] };
+  const targets: Target[] = [
+    {
+      what: `Next-hop decision, the slowest: ${slowest.variant}, ${slowest.params['shape']}`, target: `≤ ${NEXT_HOP_NS} ns`,
+      reached: humanize(slowest.median, 'ns'), spread: `${slowest.min.toFixed(1)}–${slowest.max.toFixed(1)}`, met: slowest.median <= NEXT_HOP_NS,
+    },
+    // What counting costs itself is a few hundred bytes.
+    { what: 'Next-hop decision: allocated', target: '0 B', reached: `${allocatedBytes.toFixed(2)} B`, spread: '', met: allocatedBytes < 0.1 },
+  ];
+  return { results, figures, targets };
 }
 
 export const micro: Bench = {
   name: NAME,
-  summary: 'ring, pool, header check, checksum, doorbell, N-API call',
-  quickSeconds: 6,
+  summary: 'ring, pool, header check, checksum, doorbell, N-API call, next hops',
+  quickSeconds: 8,
   run: (context) => pinned(() => measure(context)),
 };

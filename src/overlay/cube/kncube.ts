@@ -34,8 +34,6 @@ export class KnCube {
   readonly meanDistance: number;
   /** Of a digit in packed(). */
   readonly digitBits: number;
-  /** The dimension that each bit of packed() belongs to. */
-  readonly dimensionOfBit: Uint8Array;
 
   private readonly digitMask: number;
   private readonly powers: Int32Array;
@@ -59,7 +57,6 @@ export class KnCube {
     this.diameter = n * (k >> 1);
     this.meanDistance = (n * ((k * k) >> 2)) / k;
     this.digitBits = 32 - Math.clz32(k - 1);
-    this.dimensionOfBit = Uint8Array.from({ length: 32 }, (_, bit) => Math.floor(bit / this.digitBits));
     this.digitMask = (1 << this.digitBits) - 1;
     this.powers = Int32Array.from({ length: n }, (_, dimension) => k ** dimension);
     this.isPacked = k === 1 << this.digitBits;
@@ -129,7 +126,7 @@ export class KnCube {
     const to = this.packed(neighbour);
     const different = from ^ to;
     if (different === 0) return -1;
-    const dimension = this.dimensionOfBit[31 - Math.clz32(different & -different)];
+    const dimension = Math.floor((31 - Math.clz32(different & -different)) / digitBits);
     const shift = dimension * digitBits;
     // One digit alone differs if nothing is left of the difference outside of it.
     if ((different & ~(this.digitMask << shift)) !== 0) return -1;

@@ -22,27 +22,23 @@ const ROUTINGS: readonly Routing[] = ['odr', 'random', 'greedy'];
  * @param ports room for cube.degree; behind those that count anything may be written
  */
 export function productivePorts(cube: KnCube, self: number, destination: number, ports: Int32Array): number {
-  const { k, digitBits, dimensionOfBit } = cube;
+  const { k, digitBits, degree } = cube;
   const from = cube.packed(self);
   const to = cube.packed(destination);
-  let different = from ^ to;
   let count = 0;
   if (k === 2) {
-    for (; different !== 0; different &= different - 1) ports[count++] = 31 - Math.clz32(different & -different);
+    for (let different = from ^ to; different !== 0; different &= different - 1) ports[count++] = 31 - Math.clz32(different & -different);
     return count;
   }
+  // Whether a digit differs, and which way, is a matter of chance, which a processor's branch prediction can't know: signs instead of branches take half the time.
   const mask = (1 << digitBits) - 1;
-  while (different !== 0) {
-    const dimension = dimensionOfBit[31 - Math.clz32(different & -different)];
-    const shift = dimension * digitBits;
-    different &= ~(mask << shift);
+  for (let port = 0, shift = 0; port < degree; port += 2, shift += digitBits) {
     let ahead = ((to >>> shift) & mask) - ((from >>> shift) & mask);
-    // Which way is a matter of chance, which a processor's branch prediction can't know: signs instead of branches take half the time.
     ahead += k & (ahead >> 31);
-    ports[count] = 2 * dimension;
-    count += (2 * ahead - k - 1) >>> 31;
-    ports[count] = 2 * dimension + 1;
-    count += (k - 2 * ahead - 1) >>> 31;
+    ports[count] = port;
+    count += ((2 * ahead - k - 1) & (0 - ahead)) >>> 31; // 0 < 2 · ahead ≤ k
+    ports[count] = port + 1;
+    count += (k - 2 * ahead - 1) >>> 31; // 2 · ahead ≥ k
   }
   return count;
 }
