@@ -1,4 +1,15 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
+//
+//     cube/        identifiers, routes, shapes: pure functions
+//     node ──▶ peers          who is alive, how far away              detector, rtt, replay-window
+//       │────▶ membership     identifiers held, and their neighbours  holding, lease-keeper ──▶ directory
+//       │────▶ handover       identifiers that come and go
+//       │────▶ trees          parents of each stream                  children, tree-messages, stream
+//       │────▶ delivery       its messages
+//       │────▶ channels       publishers and subscribers              subscription
+//       │────▶ bounds         is it in time?                          qos
+//       └────▶ swaps          a nearer place                          exchange (the rules)
+//     codec        the messages, byte by byte
 export { Publication } from './channels.js';
 export { type DropCause, type OverlayCounters } from './counters.js';
 export { chooseGiver, firstIdentifier, handOn, initialHolder, splitIdentifiers } from './cube/assignment.js';
