@@ -281,6 +281,7 @@ function figuresOf(results: Result[], measured: readonly Pair[], routers: number
   const [{ name: pair, cube, graph }] = measured;
   const delay = (variant: string): Result => pick(results, variant, { pair }, 'mean delay');
   const hops = (variant: string): string => pick(results, variant, { pair }, 'mean hops').median.toFixed(2);
+  const hopsOn = (variant: string): string => pick(results, variant, { pair }, 'hops on the way').median.toFixed(2);
   const peers = pick(results, 'de Bruijn', { pair }, 'peers').median;
   const faulty = (variant: string, dead: number, metric = 'delivered'): number => pick(results, variant, { pair, dead }, metric).median;
   const percent = (variant: string, dead: number): string => `${faulty(variant, dead).toFixed(1)} %`;
@@ -295,7 +296,7 @@ function figuresOf(results: Result[], measured: readonly Pair[], routers: number
         `a cube does not try to. But its links lead one way, and a cube's both: a host of B(${graph.k},${graph.n}) has to do with ${peers.toFixed(1)} others, one of the cube with ${cube.degree}.`,
       kind: 'bar',
       x: { param: 'pair', label: 'cube and graph' },
-      y: { metric: 'mean hops', label: 'mean hops', unit: 'hops' },
+      y: { metric: 'mean hops', label: 'mean hops', unit: 'hops', scale: 'log' },
       results,
     },
     {
@@ -303,8 +304,8 @@ function figuresOf(results: Result[], measured: readonly Pair[], routers: number
       title: 'Mean delay over a physical network',
       paragraph:
         `${ROUTES} routes on each of ${setting}. Greedy chooses the cheapest of several ways that are equally short, and takes ${shareText(delay('cube, Greedy'), delay('cube, ODR'))} of ODR's delay. A de Bruijn graph has one shortest way: it can only weigh a longer one ` +
-        `(here with ${MOST_DETOURS} detours at most), which leaves ${shareText(delay('de Bruijn, proximity-aware'), delay('de Bruijn, shortest way'))}. The better of the two has ${shareText(delay('de Bruijn, proximity-aware'), delay('cube, Greedy'))} of the delay of Greedy on the cube: ` +
-        `proximity makes up for part of the longer ways only.`,
+        `(here with ${MOST_DETOURS} detours at most), which leaves ${shareText(delay('de Bruijn, proximity-aware'), delay('de Bruijn, shortest way'))}. That has ${shareText(delay('de Bruijn, proximity-aware'), delay('cube, Greedy'))} of the delay of Greedy on the cube, ` +
+        `over ${hopsOn('de Bruijn, proximity-aware')} hops against ${hopsOn('cube, Greedy')}.`,
       kind: 'bar',
       x: { param: 'variant', label: 'routing' },
       y: { metric: 'mean delay', label: 'mean delay', unit: 'us' },
@@ -339,7 +340,7 @@ function figuresOf(results: Result[], measured: readonly Pair[], routers: number
       paragraph:
         `From none dead to 30 %, the cube's way around faults grows from ${faulty('cube, around faults', 0, 'hops when delivered').toFixed(2)} to ${faulty('cube, around faults', 30, 'hops when delivered').toFixed(2)} hops, the de Bruijn graph's from ` +
         `${faulty('de Bruijn, around faults', 0, 'hops when delivered').toFixed(2)} to ${faulty('de Bruijn, around faults', 30, 'hops when delivered').toFixed(2)}, and its delay is ${humanize(faulty('de Bruijn, around faults', 30, 'delay when delivered'), 'us')} there against ${humanize(faulty('cube, around faults', 30, 'delay when delivered'), 'us')}. ` +
-        'Depth-first search costs the cube little, as nearly always another link leads nearer; the de Bruijn graph begins another shortest way each time.',
+        'Beside a dead host a cube nearly always has another link that leads nearer; in the de Bruijn graph another way begins from the start.',
       kind: 'line',
       x: { param: 'dead', label: 'dead hosts (%)' },
       y: { metric: 'hops when delivered', label: 'mean hops', unit: 'hops' },

@@ -91,7 +91,7 @@ function measurePublisher(place: Place, publisher: number, subscribers: Int32Arr
   const own = (overlay: PastryOverlay): Delivery => scribeTree(overlay, network, publisher, overlay.idOf[publisher], subscribers);
   stress.clear();
   stress.addMulticast(publisher, network.router, subscribers);
-  const least = addStress(series, IP, stress);
+  const least = sum(stress.copies);
   const deliveries: [variant: string, make: () => Delivery][] = [
     [STAR, () => starDelivery(network, publisher, subscribers)],
     ...place.trees.map(({ variant, tree, router }): [string, () => Delivery] => [variant, () => cubeDelivery(tree, router, publisher, subscribers)]),
@@ -104,10 +104,13 @@ function measurePublisher(place: Place, publisher: number, subscribers: Int32Arr
     addDelays(series, variant, delayUs, network, publisher, subscribers);
     stress.clear();
     stress.addTree(parent, network.router);
-    const total = addStress(series, variant, stress);
-    series.add(variant, {}, 'traffic', '×', total / least);
+    addStress(series, variant, stress);
+    series.add(variant, {}, 'traffic', '×', sum(stress.copies) / least);
     series.add(variant, {}, 'most copies sent', 'copies', fanOut(parent).reduce((most, count) => Math.max(most, count), 0));
   }
+  stress.clear();
+  stress.addMulticast(publisher, network.router, subscribers);
+  addStress(series, IP, stress);
 }
 
 function addDelays(series: Series, variant: string, delayUs: Float32Array, network: HostNetwork, publisher: number, subscribers: Int32Array): void {
@@ -122,28 +125,25 @@ function addDelays(series: Series, variant: string, delayUs: Float32Array, netwo
 /** Each subscriber's delay over that by IP multicast, which takes the shortest paths, as unicast does; and the ratios of the means and of the longest. */
 function penaltiesOf(delayUs: Float32Array, network: HostNetwork, publisher: number, subscribers: Int32Array): { penalties: Float32Array; averages: number; maxima: number } {
   const penalties = new Float32Array(subscribers.length);
-  let [seen, sum, leastSum, most, leastMost] = [0, 0, 0, 0, 0];
+  let [seen, total, leastTotal, most, leastMost] = [0, 0, 0, 0, 0];
   for (const host of subscribers) {
     if (host === publisher) continue;
     const unicastUs = network.delayUs(publisher, host);
     // Through 32 bits, so that what is the same is 1.
     penalties[seen++] = delayUs[host] / Math.fround(unicastUs);
-    sum += delayUs[host];
-    leastSum += unicastUs;
+    total += delayUs[host];
+    leastTotal += unicastUs;
     most = Math.max(most, delayUs[host]);
     leastMost = Math.max(leastMost, unicastUs);
   }
-  return { penalties: penalties.subarray(0, seen).sort(), averages: sum / leastSum, maxima: most / leastMost };
+  return { penalties: penalties.subarray(0, seen).sort(), averages: total / leastTotal, maxima: most / leastMost };
 }
 
-/** @returns copies on all links together */
-function addStress(series: Series, variant: string, { copies }: LinkStress): number {
+function addStress(series: Series, variant: string, { copies }: LinkStress): void {
   const used = copies.filter((count) => count > 0).sort();
-  const total = used.reduce((sum, count) => sum + count, 0);
-  series.add(variant, {}, 'mean link stress', 'copies', total / used.length);
+  series.add(variant, {}, 'mean link stress', 'copies', sum(used) / used.length);
   series.add(variant, {}, 'greatest link stress', 'copies', used.at(-1) ?? 0);
   for (const copies of COPIES) series.add(variant, { copies }, 'links with as many', '%', 100 * (1 - lowerShare(used, copies)));
-  return total;
 }
 
 function lowerShare(ascending: Uint32Array, value: number): number {
@@ -188,10 +188,14 @@ async function measureGroups({ network, stress, pastry, topology }: Place, rando
   const add = (metric: string, unit: string, value: number): void => series.add(SCRIBE_HASHED, { groups: GROUPS.count }, metric, unit, value);
   add('median ratio of mean delays', '×', quantile(Float32Array.from(averages).sort(), 0.5));
   add('median ratio of longest delays', '×', quantile(Float32Array.from(maxima).sort(), 0.5));
-  add('packets per link', 'packets', (tree.reduce((sum, count) => sum + count, 0) + treeAccess) / links);
-  add('packets per link, IP multicast', 'packets', (ip.reduce((sum, count) => sum + count, 0) + ipAccess) / links);
-  add('most packets on a link', 'packets', tree.reduce((most, count) => Math.max(most, count), 0));
-  add('most packets on a link, IP multicast', 'packets', ip.reduce((most, count) => Math.max(most, count), 0));
+  add('packets per link', 'packets', (sum(tree) + treeAccess) / links);
+  add('packets per link, IP multicast', 'packets', (sum(ip) + ipAccess) / links);
+}
+
+function sum(values: Uint32Array | Float64Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }
 
 interface Setting {
@@ -259,14 +263,8 @@ async function run(context: SimContext): Promise<ExperimentOutput> {
     for (const { variant, params, metric, unit, runs } of own.results()) series.add(variant, params, metric, unit, runs.reduce((sum, value) => sum + value, 0) / runs.length);
   }
   context.progress(steps, steps, '');
-  // Beyond the first number of copies that no link carries, a curve stays at 0.
-  const ended = new Set<string>();
-  const results = series.results().filter(({ variant, metric, max }) => {
-    if (metric !== 'links with as many') return true;
-    if (ended.has(variant)) return false;
-    if (max === 0) ended.add(variant);
-    return true;
-  });
+  // Logarithms have no room for shares of nothing.
+  const results = series.results().filter(({ metric, min }) => metric !== 'links with as many' || min > 0);
   return { results, figures: figuresOf(results, setting), targets: [], claims: claimsOf(results, setting) };
 }
 
@@ -305,7 +303,7 @@ function figuresOf(results: Result[], { shapes, hosts, publishers, subscribers, 
         `${mean(SCRIBE, 'traffic')} times on the Scribe-like tree.`,
       kind: 'line',
       x: { param: 'copies', label: 'copies of a packet on a link', scale: 'log' },
-      y: { metric: 'links with as many', label: 'used links with as many or more', unit: '%' },
+      y: { metric: 'links with as many', label: 'used links with as many or more', unit: '%', scale: 'log' },
       results,
     },
     {
