@@ -44,7 +44,7 @@ async function run(context: SimContext): Promise<ExperimentOutput> {
   const variant = `${cube.k}x${cube.n} ${routing}`;
   const bounds = penaltyBounds([penalties]);
   const one = (metric: string, unit: string, value: number): Result => ({ bench: NAME, variant, params: { hosts }, metric, unit, ...summarize([value]) });
-  const results = [...cumulative(NAME, variant, [flow], bounds), one('mean hops', 'hops', meanHops), one('mean delay', 'us', meanDelayUs), one('time', 's', seconds), one('memory', 'B', peakBytes)];
+  const results = [...cumulative(NAME, variant, penalties, bounds), one('mean hops', 'hops', meanHops), one('mean delay', 'us', meanDelayUs), one('time', 's', seconds), one('memory', 'B', peakBytes)];
   const [median, p90, p99] = [0.5, 0.9, 0.99].map((share) => `${quantile(penalties, share).toFixed(2)}×`);
   const enough = hosts >= CUBE.k ** CUBE.n && count === hosts;
   const reported = (what: string, reached: string): Target => ({ what: `${NAME}: ${what}`, target: '–', reached, spread: '', met: null });
