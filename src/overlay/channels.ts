@@ -6,7 +6,7 @@ import { type LeaseKeeper } from './lease-keeper.js';
 import { type Membership } from './membership.js';
 import { type Peers } from './peers.js';
 import { MAX_CHANNEL, type Stream } from './stream.js';
-import { Subscription, type SubscriptionOptions } from './subscription.js';
+import { Subscription, type SubscriptionOptions, milliRateOf } from './subscription.js';
 import { type HostNumber, MAX_HOST } from './transport.js';
 import { type Trees } from './trees.js';
 
@@ -102,7 +102,7 @@ export class Channels {
   advertise(channel: number, ratePerS = 0): Publication {
     checkChannel(channel);
     if (this.publications.has(channel)) throw invalid('channel', channel, 'one that this host does not publish on already');
-    const publication = new Publication(channel, Math.round(ratePerS * 1e3), this);
+    const publication = new Publication(channel, milliRateOf(ratePerS), this);
     this.publications.set(channel, publication);
     this.announce(publication);
     return publication;
@@ -244,8 +244,7 @@ export class Channels {
 
   /** A subscription takes more, or fewer, messages a second from now on; 0: all. */
   pace(subscription: Subscription, ratePerS: number): void {
-    if (!(ratePerS >= 0 && ratePerS < 4e6)) throw invalid('ratePerS', ratePerS, 'messages a second, 0 (all) to 4,000,000');
-    subscription.milliRate = Math.round(ratePerS * 1e3);
+    subscription.milliRate = milliRateOf(ratePerS);
     for (const publisher of this.followed.get(subscription.channel)?.publishers.keys() ?? []) {
       const stream = this.options.trees.get(subscription.channel, publisher);
       if (stream !== undefined) this.options.trees.tellRate(stream);

@@ -1,3 +1,4 @@
+import { invalid } from '../base/index.js';
 import { type HostNumber } from './transport.js';
 
 /** Why a subscriber's bound can't be promised. */
@@ -26,7 +27,7 @@ export interface Admission {
 export interface SubscriptionOptions {
   /** Longest time from publishing to delivery, in µs. Default: any. */
   boundUs?: number;
-  /** Messages a second that it can take; more are thinned out on the way. Default: all. */
+  /** Messages a second that it can take, to a thousandth; more are thinned out on the way. Default 0: all. */
   ratePerS?: number;
   /** Share of messages whose loss it tolerates, 0 to 1; default 1. */
   loss?: number;
@@ -64,10 +65,13 @@ export class Subscription {
     readonly channel: number,
     readonly options: SubscriptionOptions,
   ) {
+    const { boundUs = Infinity, ratePerS = 0, loss = 1 } = options;
+    if (!(boundUs > 0)) throw invalid('boundUs', boundUs, 'a number of microseconds above 0');
+    if (!(loss >= 0 && loss <= 1)) throw invalid('loss', loss, 'a share from 0 to 1');
     this.counters = { received: 0, late: 0, lateness: 0, maxAgeUs: 0 };
     this.admissions = new Map();
-    this.milliRate = options.ratePerS === undefined ? 0 : Math.round(options.ratePerS * 1e3);
-    this.boundUs = options.boundUs ?? Infinity;
+    this.milliRate = milliRateOf(ratePerS);
+    this.boundUs = boundUs;
     this.closed = false;
   }
 
@@ -88,4 +92,10 @@ export class Subscription {
     }
     this.options.onMessage?.(at, length, ageUs, publisher);
   }
+}
+
+/** Messages in 1,000 s. @throws ERR_INVALID_ARGUMENT for a rate that a message can't carry */
+export function milliRateOf(ratePerS: number): number {
+  if (!(ratePerS >= 0 && ratePerS < 4e6)) throw invalid('ratePerS', ratePerS, 'messages a second, 0 (all) to 4,000,000');
+  return ratePerS > 0 ? Math.max(1, Math.round(ratePerS * 1e3)) : 0;
 }
