@@ -68,11 +68,12 @@ export async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>
   const onInterrupt = (): void => {
     interrupted.abort();
   };
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+  // Not once, and still there while the command ends: npm passes on a Ctrl-C that the terminal has sent to all.
+  process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
   try {
     return await body(interrupted.signal);
   } finally {
-    process.removeListener('SIGINT', onInterrupt).removeListener('SIGTERM', onInterrupt);
+    if (!interrupted.signal.aborted) process.removeListener('SIGINT', onInterrupt).removeListener('SIGTERM', onInterrupt);
   }
 }
 

@@ -1,4 +1,5 @@
 // Experiments that measure nothing, or break, or never end.
+import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { type Experiment, type ExperimentOutput, type SimContext } from '../../bench/sim/index.js';
 import { invalid } from '../../src/base/index.js';
@@ -29,21 +30,26 @@ async function breakDown(): Promise<ExperimentOutput> {
   throw new TypeError('it broke');
 }
 
+/** At once: what a thread writes to its own process.stderr goes by way of the main thread. */
+const say = (line: string): number => writeSync(2, `${line}\n`);
+
 const SPINS = 'for (;;) ;';
 
 /** Computes for ever without a pause, and so does a thread that it has started. */
 async function endless({ progress }: SimContext): Promise<ExperimentOutput> {
   await new Promise((resolve) => new Worker(`require('node:worker_threads').parentPort.postMessage(''); ${SPINS}`, { eval: true, execArgv: [] }).once('message', resolve));
+  say('spinning');
   for (let i = 0; ; i++) progress(i % 100, 100, 'spinning');
 }
 
 /** Stops when it is asked to. */
 function willing({ signal }: SimContext): Promise<ExperimentOutput> {
+  say('waiting');
   return new Promise((_, reject) => {
     const timer = setInterval(() => undefined, 1e6);
     signal.addEventListener('abort', () => {
       clearInterval(timer);
-      process.stderr.write('asked to stop\n');
+      say('asked to stop');
       reject(signal.reason as Error);
     });
   });

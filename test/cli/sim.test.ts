@@ -128,7 +128,9 @@ t.test('Ctrl-C ends an experiment promptly, with the threads that it started: ex
     const child = spawn(process.execPath, [MADE, 'reproduce', name, '--report', `${dir}/r.html`], { stdio: ['ignore', 'pipe', 'pipe'], env: environment });
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      if (stderr === '') setTimeout(() => child.kill('SIGINT'), 500); // it has begun
+      const begun = /spinning|waiting/;
+      // Under npm a Ctrl-C comes twice.
+      if (!begun.test(stderr) && begun.test(stderr + text)) for (const delayMs of [100, 110]) setTimeout(() => child.kill('SIGINT'), delayMs);
       stderr += text;
     });
     const code = await new Promise((resolve) => child.on('exit', resolve));
