@@ -91,6 +91,7 @@ function measurePublisher(place: Place, publisher: number, subscribers: Int32Arr
   const own = (overlay: PastryOverlay): Delivery => scribeTree(overlay, network, publisher, overlay.idOf[publisher], subscribers);
   stress.clear();
   stress.addMulticast(publisher, network.router, subscribers);
+  // None where all are on one router.
   const least = sum(stress.copies);
   const deliveries: [variant: string, make: () => Delivery][] = [
     [STAR, () => starDelivery(network, publisher, subscribers)],
@@ -105,7 +106,7 @@ function measurePublisher(place: Place, publisher: number, subscribers: Int32Arr
     stress.clear();
     stress.addTree(parent, network.router);
     addStress(series, variant, stress);
-    series.add(variant, {}, 'traffic', '×', sum(stress.copies) / least);
+    series.add(variant, {}, 'traffic', '×', sum(stress.copies) / Math.max(1, least));
     series.add(variant, {}, 'most copies sent', 'copies', fanOut(parent).reduce((most, count) => Math.max(most, count), 0));
   }
   stress.clear();
@@ -141,7 +142,7 @@ function penaltiesOf(delayUs: Float32Array, network: HostNetwork, publisher: num
 
 function addStress(series: Series, variant: string, { copies }: LinkStress): void {
   const used = copies.filter((count) => count > 0).sort();
-  series.add(variant, {}, 'mean link stress', 'copies', sum(used) / used.length);
+  series.add(variant, {}, 'mean link stress', 'copies', sum(used) / Math.max(1, used.length));
   series.add(variant, {}, 'greatest link stress', 'copies', used.at(-1) ?? 0);
   for (const copies of COPIES) series.add(variant, { copies }, 'links with as many', '%', 100 * (1 - lowerShare(used, copies)));
 }

@@ -1,6 +1,7 @@
 // What the cube is compared with: de Bruijn routing against searches of the graph, Scribe-like trees against what Pastry promises, link stress against counting by hand.
 import fc from 'fast-check';
 import t from 'tap';
+import { EXPERIMENTS, type ExperimentOutput, type SimParameters } from '../../bench/sim/index.js';
 import { Random, RingcubeError } from '../../src/base/index.js';
 import { DeBruijn, type HostDelays, type HostTree, LinkStress, PastryOverlay, type Topology, fanOut, scribeTree } from '../../src/sim/index.js';
 
@@ -321,4 +322,44 @@ t.test('link stress of any tree is what counting its paths one by one gives', (t
     t.same(used(topology, stress), counted);
   }), { numRuns: 60 });
   t.end();
+});
+
+/** One of the experiments, small. */
+function runSmall(name: string, parameters: SimParameters, workers: number, signal = new AbortController().signal): Promise<ExperimentOutput> {
+  return EXPERIMENTS.find((one) => one.name === name)!.run({ parameters, seed: 7, workers, signal, progress: () => undefined });
+}
+
+t.test('the experiments: the same results with one and with two threads, figures over results that exist, and the diameters as published', async (t) => {
+  const small: Record<string, SimParameters> = {
+    'de-bruijn': { k: 4, n: 3, routers: 40, seeds: 1 },
+    scribe: { hosts: 200, routers: 100, publishers: 2, subscribers: 50, seeds: 2 },
+  };
+  for (const [name, parameters] of Object.entries(small)) {
+    const output = await runSmall(name, parameters, 1);
+    t.same(await runSmall(name, parameters, 2), output, name);
+    for (const { id, y, x, results } of output.figures) {
+      t.ok(results.some(({ metric, unit, params }) => metric === y.metric && unit === y.unit && (x.param === 'variant' || x.param in params)), id);
+    }
+    t.not(output.claims.length, 0);
+    if (name === 'de-bruijn') t.same(output.claims.map(({ agrees }) => agrees), [true, true]);
+    await t.rejects(runSmall(name, parameters, 1, AbortSignal.abort(new Error('enough'))), { message: 'enough' });
+  }
+  const { results } = await runSmall('scribe', { k: 2, n: 6, routers: 100, publishers: 1, seeds: 1 }, 1);
+  const one = (variant: string, metric: string): number => results.find((result) => result.variant === variant && result.metric === metric)!.median;
+  t.equal(one('unicast', 'ratio of mean delays'), 1);
+  t.equal(one('IP multicast', 'greatest link stress'), 1);
+  t.equal(one('unicast', 'most copies sent'), 63);
+  t.ok(one('cube 2x6, Greedy', 'most copies sent') <= 6, 'a host has no more children than neighbours');
+});
+
+t.test('the experiments refuse what makes no sense in one line', async (t) => {
+  const wrong: [string, SimParameters, RegExp][] = [
+    ['de-bruijn', { k: 3 }, /^k and n: got "3 and no n", must be given together$/],
+    ['de-bruijn', { k: 2, n: 1 }, /^n: got 1, must be 2 or more/],
+    ['scribe', { n: 3 }, /^k and n: got "no k and 3"/],
+    ['scribe', { k: 2, n: 3, hosts: 9 }, /^hosts: got 9, must be from 2 to the 8/],
+    ['scribe', { hosts: 9, publishers: 10 }, /^publishers: got 10/],
+    ['scribe', { hosts: 9, subscribers: 9 }, /^subscribers: got 9, must be fewer/],
+  ];
+  for (const [name, parameters, message] of wrong) await t.rejects(runSmall(name, parameters, 1), { code: 'ERR_INVALID_ARGUMENT', message });
 });
