@@ -1,7 +1,10 @@
 // Flows over typed arrays: delivery trees against a slow model of objects, what their subscribers see, the same for any number of threads.
 import fc from 'fast-check';
 import t from 'tap';
+import { delayPenalty } from '../../bench/sim/delay-penalty.js';
+import { type Experiment, type ExperimentOutput, type SimContext, type SimParameters } from '../../bench/sim/experiment.js';
 import { confidence95 } from '../../bench/sim/interval.js';
+import { million } from '../../bench/sim/million.js';
 import { Random } from '../../src/base/index.js';
 import { KnCube, Router, type Routing } from '../../src/overlay/index.js';
 import { DelayMatrix, DeliveryTree, type FlowJob, type FlowShape, type HostDelays, HostNetwork, measureFlow, pooled, quantile, runFlows, runJobs, shareAtMost } from '../../src/sim/index.js';
@@ -323,4 +326,66 @@ t.test('jobs on threads: answers in order; a job that throws, or never ends, lea
   setTimeout(() => abort.abort(new Error('enough')), 100);
   await t.rejects(runJobs({ worker, data: 100, jobs: ['spin', 'spin'], workers: 2, signal: abort.signal }), { message: 'enough' });
   // A thread left behind would keep the process from ending: the test would time out.
+});
+
+/** An experiment on a small network. */
+function experiment(which: Experiment, parameters: SimParameters, workers = 1, progress: SimContext['progress'] = () => undefined, signal = new AbortController().signal): Promise<ExperimentOutput> {
+  return which.run({ parameters: { routers: 60, ...parameters }, seed: 5, workers, signal, progress });
+}
+
+t.test('experiment delay-penalty, small: the same for any number of threads, and its figures say what its flows were', async (t) => {
+  const small = { hosts: 200, publishers: 3, seeds: 2 };
+  const seen: number[] = [];
+  const one = await experiment(delayPenalty, small, 1, (done, total) => seen.push(done / total));
+  const two = await experiment(delayPenalty, small, 2);
+  t.same(two.results, one.results);
+  t.same(two.claims, one.claims);
+  t.ok(seen.every((share, i) => share <= 1 && (i === 0 || share >= seen[i - 1])), 'progress goes on, up to all');
+  t.equal(seen.at(-1), 1);
+  const of = (metric: string, variant: string): ExperimentOutput['results'] => one.results.filter((result) => result.metric === metric && result.variant === variant);
+  const variants = ['2x8', '16x2'].flatMap((shape) => ['Greedy', 'Random', 'ODR'].map((routing) => `${shape} ${routing}`));
+  t.same(new Set(one.results.map(({ variant }) => variant)), new Set([...variants, '2x8', '16x2']));
+  for (const variant of variants) {
+    const shares = of('subscribers', variant).map(({ median }) => median);
+    t.ok(shares.every((share, i) => i === 0 || share >= shares[i - 1]), `${variant}: cumulative`);
+    t.ok(shares.at(-1)! >= 99.5);
+    t.equal(of('mean delay', variant)[0].runs.length, 3, 'a value for each publisher');
+  }
+  const sum = (variant: string): number => of('mean delay', variant)[0].runs.reduce((all, value) => all + value, 0);
+  t.ok(Math.abs(of('below ODR', '2x8')[0].runs[0] - 100 * (1 - sum('2x8 Greedy') / sum('2x8 ODR'))) < 1e-9);
+  t.ok(one.targets.every(({ met }) => met === null), 'small runs are held to no target');
+  const greedy = await experiment(delayPenalty, { ...small, routing: 'greedy', k: 3, n: 5, subscribers: 40 });
+  t.same(new Set(greedy.results.map(({ variant }) => variant)), new Set(['3x5 Greedy']));
+});
+
+t.test('experiment million, small: mean hops are the formula of FACTS.md §1, A(k, n) M/(M − 1)', async (t) => {
+  const all = await experiment(million, { k: 4, n: 4 });
+  t.ok(Math.abs(all.results.find(({ metric }) => metric === 'mean hops')!.median - (4 * 256) / 255) < 1e-9);
+  const crowded = await experiment(million, { hosts: 300, subscribers: 20 });
+  t.same(crowded.results[0].variant, '3x6 greedy', 'the published shape for 300 hosts');
+});
+
+t.test('experiments that make no sense, and those that are given up', async (t) => {
+  const refused: [Experiment, SimParameters, string][] = [
+    [delayPenalty, { k: 3 }, 'n: got undefined, must be given, as k (3) is: both make a cube'],
+    [million, { n: 3 }, 'k: got undefined, must be given, as n (3) is: both make a cube'],
+    [million, { k: 1, n: 3 }, 'k: got 1, must be an integer from 2 to 256'],
+    [delayPenalty, { k: 2, n: 4, hosts: 17 }, 'hosts: got 17, must be a whole number from 2 to 16: the 2x4 cube has that many identifiers'],
+    [delayPenalty, { hosts: 9, publishers: 10 }, 'publishers: got 10, must be a whole number from 1 to 9: each is another host'],
+    [delayPenalty, { hosts: 9, subscribers: 10 }, 'subscribers: got 10, must be a whole number from 1 to 9: no more than hosts'],
+    [delayPenalty, { seeds: 0 }, 'seeds: got 0, must be a whole number from 1 to 1000'],
+    [million, { hosts: 9, subscribers: 10 }, 'subscribers: got 10, must be a whole number from 1 to 9: no more than hosts'],
+    [million, { hosts: 1 }, 'hosts: got 1, must be a whole number from 2 to 16777216'],
+  ];
+  for (const [which, parameters, message] of refused) await t.rejects(experiment(which, parameters), { code: 'ERR_INVALID_ARGUMENT', message });
+  for (const which of [delayPenalty, million]) {
+    const abort = new AbortController();
+    let share = 0;
+    const onProgress = (done: number, total: number): void => {
+      share = done / total;
+      abort.abort(new Error('given up'));
+    };
+    await t.rejects(experiment(which, { hosts: 60_000 }, 2, onProgress, abort.signal), { message: 'given up' });
+    t.ok(share < 1, `given up after ${share} of ${which.name}`);
+  }
 });
