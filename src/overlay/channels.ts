@@ -147,16 +147,33 @@ export class Channels {
   }
 
   withdraw(publication: Publication): void {
-    const { directory, trees } = this.options;
+    const { trees } = this.options;
     if (publication.closed) return;
     publication.closed = true;
     this.publications.delete(publication.channel);
-    const key = this.key(publication.channel);
-    directory.get(key, (_failure, entry) => {
-      if (entry !== undefined && !this.publications.has(publication.channel)) directory.cas(key, entry.revision, undefined, 0, () => undefined);
-    });
+    this.erase(publication.channel);
     if (publication.stream !== undefined) trees.close(publication.stream);
     publication.stream = undefined;
+  }
+
+  /** Takes the channel's entry out of the directory, however often that takes; with the lease it goes by itself. */
+  private erase(channel: number): void {
+    const { directory, timers, heartbeatUs, keeper } = this.options;
+    const key = this.key(channel);
+    const again = (): void => {
+      timers.after(heartbeatUs, () => {
+        this.erase(channel);
+      });
+    };
+    if (this.publications.has(channel) || !keeper.isValid) return;
+    directory.get(key, (failure, entry) => {
+      if (failure !== undefined) again();
+      else if (entry !== undefined && !this.publications.has(channel)) {
+        directory.cas(key, entry.revision, undefined, 0, (failure, outcome) => {
+          if (failure !== undefined || !outcome!.swapped) again();
+        });
+      }
+    });
   }
 
   // Subscribing.

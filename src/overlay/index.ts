@@ -21,6 +21,7 @@ export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_
 export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';
 export { type Sleeper, runInEventLoop } from './event-loop.js';
 export { DESCEND, STOP, branchGainUs, breaksBound, improvedStep, moverGainUs, publishedStep, refusedStep } from './exchange.js';
+export { identifierKey } from './holding.js';
 export { type Formation, OverlayNode, type OverlayOptions, type OverlayState } from './node.js';
 export { HostShare, type HostShareOptions } from './qos.js';
 export { Arrival, ReplayWindow } from './replay-window.js';

@@ -115,6 +115,13 @@ export class Membership {
     }
   }
 
+  /** A host lives again: what it held before is perhaps nobody's now. It is asked anew. */
+  onRestart({ host }: Peer): void {
+    for (const { neighbours, confirmed } of this.holdings.values()) {
+      for (let port = 0; port < neighbours.length; port++) if (neighbours[port] === host) confirmed[port] = 0;
+    }
+  }
+
   private check(holding: Holding, port: number): void {
     const { self, peers, cube } = this.options;
     const host = holding.neighbours[port];

@@ -145,6 +145,7 @@ export class OverlayNode implements Endpoint {
         this.trees.onGone(peer);
       },
       onRestart: (peer) => {
+        this.membership.onRestart(peer);
         this.trees.onGone(peer);
       },
     });
