@@ -151,21 +151,21 @@ export class Channels {
     if (publication.closed) return;
     publication.closed = true;
     this.publications.delete(publication.channel);
-    this.erase(publication.channel);
+    this.erase(publication.channel, this.options.peers.incarnation);
     if (publication.stream !== undefined) trees.close(publication.stream);
     publication.stream = undefined;
   }
 
-  /** Takes the channel's entry out of the directory, however often that takes; with the lease it goes by itself. */
-  private erase(channel: number): void {
-    const { directory, timers, heartbeatUs, keeper } = this.options;
+  /** Takes the channel's entry out of the directory, however often that takes; with the lease `version` it goes by itself. */
+  private erase(channel: number, version: number): void {
+    const { directory, timers, heartbeatUs, peers } = this.options;
     const key = this.key(channel);
     const again = (): void => {
       timers.after(heartbeatUs, () => {
-        this.erase(channel);
+        this.erase(channel, version);
       });
     };
-    if (this.publications.has(channel) || !keeper.isValid) return;
+    if (this.publications.has(channel) || peers.incarnation !== version) return;
     directory.get(key, (failure, entry) => {
       if (failure !== undefined) again();
       else if (entry !== undefined && !this.publications.has(channel)) {
@@ -276,7 +276,8 @@ export class Channels {
     for (const publication of this.publications.values()) this.announce(publication);
     for (const [channel, { publishers, subscriptions }] of this.followed) {
       for (const [publisher, announcement] of publishers) {
-        if (this.options.trees.get(channel, publisher) === undefined) this.join(channel, publisher, announcement, subscriptions);
+        // It may have begun anew while this host was no member.
+        if (this.options.trees.get(channel, publisher)?.version !== announcement.version) this.join(channel, publisher, announcement, subscriptions);
       }
     }
   }
