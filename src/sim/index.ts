@@ -19,5 +19,8 @@ export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStub
 export { WAXMAN_DEFAULTS, type WaxmanParameters, waxman } from './topology/waxman.js';
 export { type DirectoryFaults, type DirectoryOptions } from './world/directory.js';
 export { EventHeap } from './world/events.js';
+export { type CommonOptions, addNode, formOverlay } from './world/formation.js';
+export { Invariants, type InvariantsOptions } from './world/invariants.js';
 export { type Faults, type Island, type NetworkCounters, type NetworkOptions, SimNetwork } from './world/network.js';
+export { type Outcome, Scenario } from './world/scenario.js';
 export { World, type WorldOptions } from './world/world.js';

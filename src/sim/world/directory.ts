@@ -94,30 +94,35 @@ export class DirectoryPort implements Directory {
     checkTtl(ttlUs);
     this.ask<Lease | undefined>((answer) => {
       this.ports.inner.lease(ttlUs, (failure, inner) => {
-        answer(failure, inner && {
-          id: inner.id,
-          ttlUs,
-          keepAlive: (done) => {
-            this.ask<undefined>((answer) => {
-              inner.keepAlive((failure) => {
-                answer(failure, undefined);
-              });
-            }, (failure) => {
-              done(failure);
-            });
-          },
-          revoke: (done) => {
-            this.ask<undefined>((answer) => {
-              inner.revoke((failure) => {
-                answer(failure, undefined);
-              });
-            }, (failure) => {
-              done(failure);
-            });
-          },
-        });
+        answer(failure, inner && this.lend(inner));
       });
     }, done);
+  }
+
+  /** A lease that the directory has given by another way, as this host has it. */
+  lend(inner: Lease): Lease {
+    return {
+      id: inner.id,
+      ttlUs: inner.ttlUs,
+      keepAlive: (done) => {
+        this.ask<undefined>((answer) => {
+          inner.keepAlive((failure) => {
+            answer(failure, undefined);
+          });
+        }, (failure) => {
+          done(failure);
+        });
+      },
+      revoke: (done) => {
+        this.ask<undefined>((answer) => {
+          inner.revoke((failure) => {
+            answer(failure, undefined);
+          });
+        }, (failure) => {
+          done(failure);
+        });
+      },
+    };
   }
 
   /** One operation: the way there, what it does, the way back, all within the timeout, or not. */

@@ -1,5 +1,5 @@
 import { type Clock, type Random, RingcubeError, VirtualClock, invalid } from '../../base/index.js';
-import { type Directory, EmbeddedDirectory, type Endpoint, type HostNumber, MAX_HOST, type Transport } from '../../overlay/index.js';
+import { type Directory, EmbeddedDirectory, type Endpoint, type HostNumber, type Lease, MAX_HOST, type Transport } from '../../overlay/index.js';
 import { type DirectoryFaults, type DirectoryOptions, DirectoryPort } from './directory.js';
 import { EventHeap } from './events.js';
 import { type Island, type NetworkOptions, SimNetwork } from './network.js';
@@ -111,9 +111,18 @@ export class World {
     return endpoint;
   }
 
+  /** A lease of the world's directory as host `host` has it, over its own way there: for what is laid out beforehand. */
+  lend(host: HostNumber, lease: Lease): Lease {
+    return this.ports[host]!.lend(lease);
+  }
+
   /** Whether there is such a host, paused or not. */
   has(host: HostNumber): boolean {
     return this.endpoints[host] !== undefined || this.pauses.has(host);
+  }
+
+  isPaused(host: HostNumber): boolean {
+    return this.pauses.has(host);
   }
 
   /** Stops a host at once: it does, sends and gets nothing any more. What it has sent is on its way. */
@@ -160,6 +169,11 @@ export class World {
     this.touched = host;
     const { dueUs } = endpoint;
     if (dueUs < this.armedUs[host]) this.arm(host, dueUs);
+  }
+
+  /** When the next step is; Infinity if there will be none. */
+  get nextUs(): number {
+    return this.heap.firstUs;
   }
 
   /** Does what is next; false if nothing ever will be. */
