@@ -88,7 +88,7 @@ export class Invariants {
     for (const { channel, publisher, version, parent } of node.branches()) {
       const stream = `${channel}/${publisher}/${version}`;
       let parents = this.parents.get(stream);
-      if (parents === undefined) this.parents.set(stream, (parents = new Map()));
+      if (parents === undefined) this.parents.set(stream, (parents = new Map<HostNumber, HostNumber>()));
       if (parents.get(host) === parent) continue;
       parents.set(host, parent);
       this.checkLoop(stream, parents, host);

@@ -150,7 +150,7 @@ export class Scenario {
 
   private gone(host: HostNumber): void {
     this.nodes.delete(host);
-    const stay = <T extends { host: HostNumber }>(list: T[]): void => {
+    const stay = (list: { host: HostNumber }[]): void => {
       for (let i = list.length - 1; i >= 0; i--) if (list[i].host === host) list.splice(i, 1);
     };
     stay(this.speakers);
