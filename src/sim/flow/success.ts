@@ -15,6 +15,8 @@ export interface Success {
   /** Of the subscribers: 99 in 100 are no later. */
   lateness99: number;
   meanDelayUs: number;
+  /** From the publisher. */
+  meanHops: number;
 }
 
 /** By how much of its bound a delivery is late; 0 in time. */
@@ -28,7 +30,7 @@ export function lateness(delayUs: number, boundUs: number): number {
  */
 export function drawBounds(network: HostDelays, publisher: number, subscribers: Iterable<number>, tightness: number, random: Random): Float64Array {
   if (!(tightness >= 1 && tightness < Infinity)) {
-    throw invalid('bound', tightness, 'a number from 1: bounds are up to that many times the unicast delay, and nothing arrives before that');
+    throw invalid('bound', tightness, 'a number from 1: a bound lies between the unicast delay and that many times it');
   }
   const boundsUs = new Float64Array(network.hosts).fill(NaN);
   for (const host of subscribers) {
@@ -51,6 +53,7 @@ export function measureSuccess(positions: Positions, channel: Channel): Success 
     lateness: mean(latenesses),
     lateness99: latenesses[Math.ceil(0.99 * hosts.length) - 1],
     meanDelayUs: mean(delaysUs),
+    meanHops: mean(Float64Array.from(hosts, (host) => channel.hops[positions.idOf[host]])),
   };
 }
 
@@ -95,7 +98,7 @@ export function runSuccess(network: HostDelays, job: SuccessJob, onProgress?: (s
   const counters = runExchange(positions, rule, maxDepth, rounds, random.fork('exchange'), onProgress);
   const measured = positions.channels.map((channel) => measureSuccess(positions, channel));
   const mean = (metric: keyof Success): number => measured.reduce((sum, channel) => sum + channel[metric], 0) / publishers;
-  return { success: mean('success'), lateness: mean('lateness'), lateness99: mean('lateness99'), meanDelayUs: mean('meanDelayUs'), counters };
+  return { success: mean('success'), lateness: mean('lateness'), lateness99: mean('lateness99'), meanDelayUs: mean('meanDelayUs'), meanHops: mean('meanHops'), counters };
 }
 
 /** Divides jobs among worker threads that share the networks. The same for any number of threads. */
