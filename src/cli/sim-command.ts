@@ -77,8 +77,8 @@ async function simulate(catalogue: Catalogue, name: string | undefined, options:
 
 /** What one experiment takes, and what that is by default. */
 function takesOf({ name, summary, takes }: Experiment): string {
-  const rows = NAMES.flatMap((parameter) => (parameter in takes ? [`  ${`--${parameter}`.padEnd(14)} default: ${takes[parameter]}`] : []));
-  return `${name}: ${summary}\nIt takes:\n${rows.length === 0 ? '  nothing but a seed' : rows.join('\n')}`;
+  const rows = NAMES.flatMap((parameter) => (parameter in takes ? [`  ${`--${parameter}`.padEnd(14)} ${takes[parameter]}`] : []));
+  return `${name}: ${summary}\n${rows.length === 0 ? 'It takes nothing but a seed.' : `It takes, with what is so by default:\n${rows.join('\n')}`}`;
 }
 
 function helpOf(experiments: readonly Experiment[], name: string | undefined): string {
