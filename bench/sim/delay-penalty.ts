@@ -150,7 +150,7 @@ function claimsOf(curves: readonly Curve[], bounds: readonly number[], gains: Re
     source: 'Fry & West 2004 (recalled)',
     measured: [...compared, `half of the subscribers: ${curves.map(({ name, penalties }) => `${name} ${quantile(penalties, 0.5).toFixed(1)}×`).join(', ')}`].join('; '),
     agrees: null,
-    remark: 'Known as a shape only. Penalties grow with the delays of access links (1 ms here), which each hop crosses twice.',
+    remark: 'Known as a shape only. Penalties grow with the delays of access links, two on each hop: 1 ms each on drawn topologies.',
   });
   return claims;
 }
@@ -180,7 +180,7 @@ function figuresOf({ publishers, seeds }: Setting, curves: readonly Curve[], res
     {
       id: 'delay-penalty-delay',
       title: 'Mean delay',
-      paragraph: `Of all subscribers, from the publisher; ${spread.toLowerCase()} Unicast would take ${humanize(unicastUs, 'us')}, the reference.`,
+      paragraph: `Of all subscribers, from the publisher; ${spread.toLowerCase()} Unicast would take ${humanize(unicastUs, 'us')} on average, the reference.`,
       kind: 'bar',
       x: { param: 'variant', label: '' },
       y: { metric: 'mean delay', label: 'mean delay', unit: 'us' },
@@ -193,7 +193,7 @@ function figuresOf({ publishers, seeds }: Setting, curves: readonly Curve[], res
     figures.push({
       id: 'delay-penalty-gain',
       title: 'Greedy against ODR',
-      paragraph: `How much lower Greedy's mean delay is than ODR's: ${texts} (mean; 95 % confidence interval, Student t). ${seeds} runs, each with topology, places of hosts and publishers drawn anew.`,
+      paragraph: `How much lower Greedy's mean delay is than ODR's: ${texts} (mean; 95 % confidence interval, Student t). ${seeds} runs, each with all that is random drawn anew: topology, places of hosts, publishers.`,
       kind: 'bar',
       x: { param: 'variant', label: '' },
       y: { metric: 'below ODR', label: 'mean delay below that of ODR', unit: '%' },
