@@ -13,8 +13,8 @@ import { Series } from './series.js';
 const NAME = 'scribe';
 const DEFAULT_SHAPES = [[2, 16], [16, 4]] as const;
 const DEFAULT_ROUTERS = 5050;
-const DEFAULT_PUBLISHERS = 2;
-const DEFAULT_SEEDS = 5;
+const DEFAULT_PUBLISHERS = 1;
+const DEFAULT_SEEDS = 6;
 /** Of which an entry of a routing table is the nearest: a table filled in passing, and one that has been improved for long. */
 const CANDIDATES = { few: 16, many: 256 };
 /** 1, 1.12, 1.26, … 32. */
@@ -285,7 +285,7 @@ function figuresOf(results: Result[], { shapes, hosts, publishers, subscribers, 
       id: 'scribe-penalty',
       title: 'Delay penalty of cube trees and Scribe-like trees',
       paragraph:
-        `${publishers} publishers to ${subscribers ?? 'all'} of ${hosts} hosts on each of ${seeds} transit-stub networks: the share of subscribers whose delay is at most so many times that by unicast (which IP multicast has, too). The mean delay is that of unicast times ` +
+        `${publishers === 1 ? 'One publisher' : `${publishers} publishers`} to ${subscribers ?? 'all'} of ${hosts} hosts on each of ${seeds} transit-stub networks: the share of subscribers whose delay is at most so many times that by unicast (which IP multicast has, too). The mean delay is that of unicast times ` +
         `${mean(cube)} on the cube ${first.k}x${first.n}, ${mean(SCRIBE)} on a Scribe-like tree whose root is the publisher, ${mean(SCRIBE_FEW)} if its routing tables hold the nearest of ${CANDIDATES.few} instead of ${CANDIDATES.many}, ` +
         `and ${mean(SCRIBE_HASHED)} where a hash says who is the root.\n\n` +
         `Pastry fills each entry of its tables with a near host out of many, and all its hops but the last are short; a cube's neighbours are where identifiers put them, and Greedy chooses among ${first.degree} at most. ` +

@@ -161,6 +161,7 @@ t.test('Pastry: each hop shares a digit more with the key, or as many and is num
     }
     t.equal(wrong, 0, `seed ${i}, ${hosts} hosts: ${most} hops at most`);
     t.ok(most <= Math.ceil(Math.log(hosts) / Math.log(16)) + 2);
+    if (hosts <= 17) t.ok(most <= 1, 'all others are in the leaf set');
   }
   t.end();
 });

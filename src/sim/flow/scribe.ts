@@ -67,7 +67,8 @@ export class PastryOverlay {
     if (root === place) return -1;
     const low = sorted[(place + hosts - HALF_LEAVES) % hosts];
     const high = sorted[(place + HALF_LEAVES) % hosts];
-    if (hosts <= 2 * HALF_LEAVES || (key - low) >>> 0 <= (high - low) >>> 0) return hostAt[root];
+    // Up to 17 hosts, all others are leaves.
+    if (hosts <= 2 * HALF_LEAVES + 1 || (key - low) >>> 0 <= (high - low) >>> 0) return hostAt[root];
     const row = sharedDigits(sorted[place], key);
     const entry = this.entry(place, row, (key >>> (32 - DIGIT_BITS * (row + 1))) & (COLUMNS - 1));
     return hostAt[entry >= 0 ? entry : this.closest(place, row, key)];
