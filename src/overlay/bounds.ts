@@ -1,4 +1,4 @@
-import { type Clock, type Timer, type Timers } from '../base/index.js';
+import { type Random, type Timer, type Timers } from '../base/index.js';
 import { type Announcement } from './channels.js';
 import { type Peer, type Peers } from './peers.js';
 import { ANY_RATE, type Stream } from './stream.js';
@@ -7,7 +7,7 @@ import { type HostNumber } from './transport.js';
 import { type Trees } from './trees.js';
 
 export interface BoundsOptions {
-  readonly clock: Clock;
+  readonly random: Random;
   readonly timers: Timers;
   readonly peers: Peers;
   readonly trees: Trees;
@@ -30,12 +30,13 @@ interface Effort {
   unanswered: number;
   timer: Timer | undefined;
   noCapacity: boolean;
-  /** After that it may be tried again. */
-  againUs: number;
+  /** How often all this was tried. */
+  round: number;
 }
 
-/** Before a bound that is missed again is worth another effort, in heartbeats. */
-const REST_HEARTBEATS = 10;
+/** After which time, at least, another effort may do better, in heartbeats; twice that the next time, and so on. */
+const REST_HEARTBEATS = 8;
+const MAX_ROUNDS = 6;
 
 // A subscriber's budget is the sum over its path: for each hop the network's delay, as measured, and the time within which the host promises to pass a
 // message on (HostShare). If it is more than its bound: first other parents are asked what it would be by them; then an exchange of identifiers
@@ -65,14 +66,26 @@ export class Bounds {
 
   /** Goes on where another step may help; else refuses. */
   private labour(stream: Stream): void {
-    const { clock, heartbeatUs, peers } = this.options;
-    let effort = this.efforts.get(stream);
-    if (effort === undefined || (effort.stage === 'settled' && clock.nowUs() >= effort.againUs)) {
-      effort = { stage: 'probing', bestUs: Infinity, best: undefined, unanswered: 0, timer: undefined, noCapacity: effort?.noCapacity ?? false, againUs: clock.nowUs() + REST_HEARTBEATS * heartbeatUs };
-      this.efforts.set(stream, effort);
-      peers.ping(stream.publisher);
-      this.probe(stream, effort);
-    } else if (effort.stage === 'settled') this.refuse(stream, effort);
+    const effort = this.efforts.get(stream);
+    if (effort === undefined) this.begin(stream, 0);
+    else if (effort.stage === 'settled') this.refuse(stream, effort);
+  }
+
+  private begin(stream: Stream, round: number): void {
+    const effort: Effort = { stage: 'probing', bestUs: Infinity, best: undefined, unanswered: 0, timer: undefined, noCapacity: false, round };
+    this.efforts.set(stream, effort);
+    this.options.peers.ping(stream.publisher);
+    this.probe(stream, effort);
+  }
+
+  /** Those who stay without a promise may find a better place later: others have moved by then. Not all at once. */
+  private rest(stream: Stream, effort: Effort): void {
+    const { timers, heartbeatUs, random } = this.options;
+    if (effort.round >= MAX_ROUNDS) return;
+    effort.timer?.cancel();
+    effort.timer = timers.after((1 + random.float()) * REST_HEARTBEATS * 2 ** effort.round * heartbeatUs, () => {
+      if (this.efforts.get(stream) === effort && this.tightest(stream) < Infinity) this.begin(stream, effort.round + 1);
+    });
   }
 
   private probe(stream: Stream, effort: Effort): void {
@@ -135,6 +148,7 @@ export class Bounds {
 
   private refuse(stream: Stream, effort: Effort): void {
     const straightUs = this.options.peers.get(stream.publisher)?.oneWayUs(NaN) ?? NaN;
+    this.rest(stream, effort);
     for (const subscription of [...stream.subscriptions]) {
       if (stream.delayUs <= subscription.boundUs) continue;
       this.settle(stream, subscription, straightUs > subscription.boundUs ? 'network' : effort.noCapacity ? 'capacity' : 'path', Math.min(effort.bestUs, stream.delayUs));

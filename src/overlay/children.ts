@@ -45,7 +45,7 @@ export class Children {
       if (stream.rank >= rank) refuse(REFUSAL.rank);
       else if (stream.parent === peer.host || stream.candidate === peer.host || stream.ancestors.includes(peer.host)) refuse(REFUSAL.loop);
       else if (isProbe) trees.messages.grafted(stream, peer.host, true);
-      else if (!this.add(stream, peer, rank, view.getUint32(at + Graft.milliRate))) refuse(REFUSAL.capacity);
+      else if (!this.add(stream, peer, at)) refuse(REFUSAL.capacity);
       else {
         trees.messages.grafted(stream, peer.host, false);
         trees.seekIfNeeded(stream);
@@ -55,8 +55,8 @@ export class Children {
     }
   }
 
-  private add(stream: Stream, peer: Peer, rank: number, milliRate: number): boolean {
-    const { peers, clock, share } = this.options;
+  private add(stream: Stream, peer: Peer, at: number): boolean {
+    const { peers, clock, share, transport: { view } } = this.options;
     const nowUs = (): number => clock.nowUs();
     let child = stream.child(peer.host);
     if (child === undefined) {
@@ -65,9 +65,11 @@ export class Children {
       stream.children.push(child);
     }
     const before = stream.milliRate;
-    child.rank = rank;
+    child.rank = view.getUint16(at + Graft.rank);
+    child.subscribers = view.getUint32(at + Graft.subscribers);
+    child.late = view.getUint32(at + Graft.late);
     child.refreshedUs = clock.nowUs();
-    child.wants(milliRate, nowUs);
+    child.wants(view.getUint32(at + Graft.milliRate), nowUs);
     if (stream.milliRate !== before) this.trees.tellRate(stream);
     return true;
   }

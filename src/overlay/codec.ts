@@ -33,8 +33,8 @@ export const Redirect = { type: 6, host: 20, bytes: 24 } as const;
 /** `identifier` stands under the receiver's name in the directory now; the holders of its neighbours by port, NO_HOST where unknown. */
 export const Handover = { type: 7, identifier: 20, count: 24, holders: 28, bytes: 28, item: 4 } as const;
 export const HandoverAck = { type: 8, identifier: 20, bytes: 24 } as const;
-/** Asks to be a child in a stream's tree. `rank`: hops to go from the sender to `root`. `milliRate`: messages it wants in 1,000 s. A probe asks only how it would be. */
-export const Graft = { type: 9, channel: 20, publisher: 24, version: 28, root: 32, rank: 36, isProbe: 38, milliRate: 40, bytes: 44 } as const;
+/** Asks to be a child in a stream's tree. `rank`: hops to go from the sender to `root`. `milliRate`: messages it wants in 1,000 s; `subscribers`, `late`: how many there are, and miss their bound, here and below. A probe asks only how it would be. */
+export const Graft = { type: 9, channel: 20, publisher: 24, version: 28, root: 32, rank: 36, isProbe: 38, milliRate: 40, subscribers: 44, late: 48, bytes: 52 } as const;
 /** Answer to Graft, and told when it changes: how long a message has taken when the sender passes it on, and the hosts above the sender. */
 export const Grafted = { type: 10, channel: 20, publisher: 24, version: 28, rank: 32, isOnTree: 34, count: 35, delayUs: 36, isProbe: 40, ancestors: 44, bytes: 44, item: 4 } as const;
 /** Answer to Graft: no. */
@@ -45,12 +45,12 @@ export const Prune = { type: 12, channel: 20, publisher: 24, bytes: 28 } as cons
 export const Rejoin = { type: 13, channel: 20, publisher: 24, bytes: 28 } as const;
 /** A message of a stream. `ageUs`: since it was published, by the sum of what each hop measured. */
 export const Data = { type: 14, channel: 20, publisher: 24, version: 28, sequence: 32, ageUs: 36, bytes: 40, item: 1, payload: 40 } as const;
-/** Subscribe(S, P, d) of the exchange of identifiers: the sender S, with `mine`, asks the holder P of `near`. */
-export const Exchange = { type: 15, channel: 20, publisher: 24, mine: 28, near: 32, costUs: 36, delayUs: 40, boundUs: 44, depth: 48, bytes: 52 } as const;
-/** Answer to Exchange: swap with, or ask, `host` about `identifier`; NO_HOST for neither. */
-export const Exchanged = { type: 16, channel: 20, publisher: 24, host: 28, identifier: 32, isSwap: 36, depth: 37, bytes: 40 } as const;
-/** The sender would give `mine` for `yours`; at `mine` the stream has `delayUs`. Yes is a Handover of `yours`. */
-export const Swap = { type: 17, channel: 20, publisher: 24, mine: 28, yours: 32, delayUs: 36, bytes: 40 } as const;
+/** Subscribe(S, P, d) of the exchange of identifiers: the sender S, with `mine`, asks the holder P of `near`. `subscribers`, `late`: behind S, itself included. */
+export const Exchange = { type: 15, channel: 20, publisher: 24, mine: 28, near: 32, costUs: 36, delayUs: 40, boundUs: 44, subscribers: 48, late: 52, depth: 56, isImproved: 57, bytes: 60 } as const;
+/** Answer to Exchange: swap with the one host listed, or ask one of those listed; none: that was all. Items are a host, and the identifier that it holds. `thenUs`: what the stream would take as a child of the sender. */
+export const Exchanged = { type: 16, channel: 20, publisher: 24, count: 28, isSwap: 29, depth: 30, thenUs: 32, places: 36, bytes: 36, item: 8 } as const;
+/** The sender would give `mine` for `yours`. Its stream takes `delayUs` now, would take `thenUs`, and may take `boundUs`; it comes from `parent` after `parentUs`. `subscribers`, `late`: below the sender. Yes is a Handover of `yours`. */
+export const Swap = { type: 17, channel: 20, publisher: 24, mine: 28, yours: 32, delayUs: 36, thenUs: 40, boundUs: 44, parent: 48, parentUs: 52, subscribers: 56, late: 60, isImproved: 64, bytes: 68 } as const;
 export const SwapRefused = { type: 18, mine: 20, yours: 24, bytes: 28 } as const;
 
 /** Most hosts in a Grafted's list. */
@@ -93,8 +93,8 @@ export function malformation(view: DataView, at: number, length: number, cube: K
     if (length !== fixed) return 'length';
   } else if (type === Handover.type) {
     if (length !== fixed + item * view.getUint32(at + Handover.count)) return 'length';
-  } else if (type === Grafted.type) {
-    if (length !== fixed + item * view.getUint8(at + Grafted.count)) return 'length';
+  } else if (type === Grafted.type || type === Exchanged.type) {
+    if (length !== fixed + item * view.getUint8(at + (type === Grafted.type ? Grafted.count : Exchanged.count))) return 'length';
   }
   if (view.getUint8(at + Header.k) !== (cube.k & 0xff) || view.getUint8(at + Header.n) !== cube.n) return 'shape';
   if (view.getUint32(at + Header.from) > MAX_HOST || view.getUint32(at + Header.incarnation) === 0) return 'sender';

@@ -39,6 +39,8 @@ export interface OverlayOptions {
   unmeasuredUs?: number;
   /** How far from a publisher places are looked for by subscribers that miss their bound, in steps; default 0: they stay where they are. */
   exchangeDepth?: number;
+  /** Which of its neighbours gives its place to such a subscriber; default `improved`. */
+  exchangeRule?: 'published' | 'improved';
   /** Processor time that streams take on this host; default: not accounted for. */
   share?: HostShareOptions;
 }
@@ -103,7 +105,8 @@ export class OverlayNode implements Endpoint {
   private running: boolean;
 
   constructor(options: OverlayOptions) {
-    const { host, transport, clock, directory, random, routing = 'greedy', exchangeDepth = 0, share = { copyUs: 0, ratePerS: 1 } } = options;
+    const { host, transport, clock, directory, random, routing = 'greedy', exchangeDepth = 0, exchangeRule = 'improved' } = options;
+    const share = new HostShare(options.share ?? { copyUs: 0, ratePerS: 1 });
     if (!Number.isInteger(host) || host < 0 || host > MAX_HOST) throw invalid('host', host, `a whole number from 0 to ${MAX_HOST}`);
     const heartbeatUs = positive('heartbeatUs', options.heartbeatUs ?? 1e6);
     const detectUs = positive('detectUs', options.detectUs ?? 3.5 * heartbeatUs);
@@ -163,7 +166,7 @@ export class OverlayNode implements Endpoint {
     this.trees = new Trees({
       self: host, cube, transport, clock, timers, peers, membership, counters, heartbeatUs, unmeasuredUs,
       router: new Router(cube, routing, random.fork('routing')),
-      share: new HostShare(share),
+      share,
       onPath: (stream) => {
         this.bounds.onPath(stream);
       },
@@ -182,9 +185,9 @@ export class OverlayNode implements Endpoint {
         this.bounds.onPath(stream);
       },
     });
-    this.swaps = new Swaps({ cube, transport, timers, peers, membership, handovers, trees, counters, heartbeatUs, maxDepth: exchangeDepth, isAnchor });
+    this.swaps = new Swaps({ cube, transport, timers, peers, membership, handovers, trees, counters, heartbeatUs, maxDepth: exchangeDepth, rule: exchangeRule, share, random: random.fork('swaps'), self: host, unmeasuredUs, isAnchor });
     this.bounds = new Bounds({
-      clock, timers, peers, trees, heartbeatUs,
+      random: random.fork('bounds'), timers, peers, trees, heartbeatUs,
       announcement: (channel, publisher) => this.channels.announcement(channel, publisher),
       leave: (stream, subscription) => {
         this.channels.detach(stream, subscription);
@@ -367,7 +370,7 @@ export class OverlayNode implements Endpoint {
       case Prune.type: this.trees.children.onPrune(peer, at); break;
       case Rejoin.type: this.trees.onRejoin(peer, at); break;
       case Exchange.type: this.swaps.onExchange(peer, at); break;
-      case Exchanged.type: this.swaps.onExchanged(at); break;
+      case Exchanged.type: this.swaps.onExchanged(peer, at); break;
       case Swap.type: this.swaps.onSwap(peer, at); break;
       default: this.swaps.onSwapRefused(peer);
     }

@@ -24,6 +24,9 @@ export class Child {
   rank: number;
   /** Messages that it wants in 1,000 s; ANY_RATE: all. */
   milliRate: number;
+  /** Subscribers there and below, and those of them that miss their bound. */
+  subscribers: number;
+  late: number;
   /** When it last said that it still wants them. */
   refreshedUs: number;
   /** Lets through what it wants; undefined for all. */
@@ -35,6 +38,8 @@ export class Child {
   ) {
     this.rank = NO_RANK;
     this.milliRate = ANY_RATE;
+    this.subscribers = 0;
+    this.late = 0;
     this.refreshedUs = nowUs;
     this.bucket = undefined;
   }
@@ -127,6 +132,16 @@ export class Stream {
       most = Math.max(most, milliRate);
     }
     return most;
+  }
+
+  /** Subscribers here and below. */
+  get subscribers(): number {
+    return this.children.reduce((sum, { subscribers }) => sum + subscribers, this.subscriptions.length);
+  }
+
+  /** Those of them that miss their bound. */
+  get late(): number {
+    return this.children.reduce((sum, { late }) => sum + late, this.subscriptions.filter(({ boundUs }) => this.delayUs > boundUs).length);
   }
 
   child(host: HostNumber): Child | undefined {

@@ -35,6 +35,8 @@ export class TreeMessages {
     this.view.setUint16(at + Graft.rank, stream.rank);
     this.view.setUint16(at + Graft.isProbe, isProbe ? FLAG_16 : 0);
     this.view.setUint32(at + Graft.milliRate, stream.milliRate);
+    this.view.setUint32(at + Graft.subscribers, stream.subscribers);
+    this.view.setUint32(at + Graft.late, stream.late);
     this.options.peers.send(to);
   }
 
