@@ -288,7 +288,7 @@ function figuresOf(results: Result[], { shapes, hosts, publishers, subscribers, 
         `${publishers === 1 ? 'One publisher' : `${publishers} publishers`} to ${subscribers ?? 'all'} of ${hosts} hosts on each of ${seeds} transit-stub networks: the share of subscribers whose delay is at most so many times that by unicast (which IP multicast has, too). The mean delay is that of unicast times ` +
         `${mean(cube)} on the cube ${first.k}x${first.n}, ${mean(SCRIBE)} on a Scribe-like tree whose root is the publisher, ${mean(SCRIBE_FEW)} if its routing tables hold the nearest of ${CANDIDATES.few} instead of ${CANDIDATES.many}, ` +
         `and ${mean(SCRIBE_HASHED)} where a hash says who is the root.\n\n` +
-        `Pastry fills each entry of its tables with a near host out of many, and all its hops but the last are short; a cube's neighbours are where identifiers put them, and Greedy chooses among ${first.degree} at most. ` +
+        `Pastry fills each entry of its tables with a near host out of many, and all hops towards the root but the last are short; a cube's neighbours are where identifiers put them, and Greedy chooses among ${first.degree} at most. ` +
         'Identifiers lie at random here: what their exchange gains is another experiment.',
       kind: 'line',
       x: { param: 'penalty', label: 'delay penalty: overlay delay / unicast delay', scale: 'log' },
