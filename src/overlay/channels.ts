@@ -276,8 +276,10 @@ export class Channels {
     for (const publication of this.publications.values()) this.announce(publication);
     for (const [channel, { publishers, subscriptions }] of this.followed) {
       for (const [publisher, announcement] of publishers) {
-        // It may have begun anew while this host was no member.
-        if (this.options.trees.get(channel, publisher)?.version !== announcement.version) this.join(channel, publisher, announcement, subscriptions);
+        // It may have begun anew, and others may have subscribed, while this host was no member.
+        const isNew = this.options.trees.get(channel, publisher)?.version !== announcement.version;
+        const joining = isNew ? subscriptions : subscriptions.filter(({ options, admissions }) => options.bestEffort === true || admissions.get(publisher)?.accepted !== false);
+        if (joining.length > 0) this.join(channel, publisher, announcement, joining);
       }
     }
   }

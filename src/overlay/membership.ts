@@ -127,7 +127,8 @@ export class Membership {
     const host = holding.neighbours[port];
     if (host === self) return;
     if (host === NO_HOST || peers.get(host)!.suspected) this.resolve(cube.neighbour(holding.identifier, port));
-    else if (holding.confirmed[port] === 0) this.hello(holding, port);
+    // One that has not heard of us yet sends no heartbeats, and so is suspected.
+    if (host !== NO_HOST && holding.confirmed[port] === 0) this.hello(holding, port);
   }
 
   // Looking things up.
