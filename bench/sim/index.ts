@@ -1,6 +1,7 @@
 // sim: the experiments of `ringcube sim`: each runs a simulation of src/sim and returns results, figures, targets, and published claims beside what was measured.
 import { deBruijn } from './de-bruijn.js';
 import { delayPenalty } from './delay-penalty.js';
+import { events } from './events.js';
 import { exchange } from './exchange.js';
 import { type Experiment } from './experiment.js';
 import { mRegions } from './m-regions.js';
@@ -12,4 +13,4 @@ import { success } from './success.js';
 export { type Claim, type Experiment, type ExperimentOutput, type SimContext, type SimParameters } from './experiment.js';
 
 /** In the order in which `ringcube reproduce` runs them. */
-export const EXPERIMENTS: readonly Experiment[] = [properties, mRegions, delayPenalty, million, success, exchange, deBruijn, scribe];
+export const EXPERIMENTS: readonly Experiment[] = [properties, mRegions, delayPenalty, million, success, exchange, deBruijn, scribe, events];

@@ -7,12 +7,15 @@ const only = process.env['SOAK_SEED'];
 const chosen = only === undefined ? Array.from({ length: seeds }, (_, i) => i + 1) : [Number(only)];
 
 t.test('no identifier has two holders or is lost, no message comes twice or is lost in calm, no loop or orphan lasts', (t) => {
+  let whole = 0;
   for (const seed of chosen) {
     const outcome = new Scenario(seed).run();
     const { violations } = outcome;
     if (violations.length > 0) t.fail(`seed ${seed}: ${violations[0]}\n  repeat: SOAK_SEED=${seed} node dist/test/sim/soak.test.js`);
+    else whole++;
     if (only !== undefined) t.comment(JSON.stringify(outcome, undefined, 1));
   }
+  t.equal(whole, chosen.length);
   t.end();
 });
 

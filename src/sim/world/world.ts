@@ -171,6 +171,11 @@ export class World {
     if (dueUs < this.armedUs[host]) this.arm(host, dueUs);
   }
 
+  /** How many events wait: messages on their way, hosts to be woken, calls. */
+  get waiting(): number {
+    return this.heap.size;
+  }
+
   /** When the next step is; Infinity if there will be none. */
   get nextUs(): number {
     return this.heap.firstUs;
