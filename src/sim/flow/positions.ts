@@ -1,5 +1,5 @@
 import { type Random, invalid } from '../../base/index.js';
-import { type KnCube, Router, type Routing } from '../../overlay/index.js';
+import { type KnCube, Router, type Routing, productivePorts } from '../../overlay/index.js';
 import { type HostDelays } from './tree.js';
 
 /** One publisher's routes from every identifier, and the bounds of its subscribers. Read it; Positions changes it. */
@@ -37,6 +37,7 @@ export class Positions {
   private readonly isGreedy: boolean;
   private readonly router: Router;
   private readonly costsUs: Float64Array;
+  private readonly ports: Int32Array;
 
   /** @param hostOf by identifier; taken over and changed. Throws ERR_INVALID_ARGUMENT unless each host of the network holds exactly one identifier. */
   constructor(cube: KnCube, network: HostDelays, hostOf: Int32Array, routing: Routing, random: Random) {
@@ -51,6 +52,7 @@ export class Positions {
     this.isGreedy = routing === 'greedy';
     this.router = new Router(cube, routing, random);
     this.costsUs = new Float64Array(cube.degree);
+    this.ports = new Int32Array(cube.degree);
   }
 
   /** @param boundsUs as in Channel */
@@ -137,13 +139,11 @@ export class Positions {
     this.link(channel, id, this.parentIf(channel, id, this.hostOf[id]));
   }
 
-  private nextHop({ hops, root }: Channel, id: number, host: number): number {
+  private nextHop({ root }: Channel, id: number, host: number): number {
     if (id === root) return -1;
-    const { cube, costsUs, hostOf, network } = this;
-    for (let port = 0; port < cube.degree; port++) {
-      const neighbour = cube.neighbour(id, port);
-      costsUs[port] = hops[neighbour] < hops[id] ? network.delayUs(host, hostOf[neighbour]) : Infinity;
-    }
+    const { cube, costsUs, ports, hostOf, network } = this;
+    const count = productivePorts(cube, id, root, ports);
+    for (let i = 0; i < count; i++) costsUs[ports[i]] = network.delayUs(host, hostOf[cube.neighbour(id, ports[i])]);
     return cube.neighbour(id, this.router.nextPort(id, root, costsUs, 0));
   }
 
