@@ -24,12 +24,15 @@ export class LeaseKeeper {
   private lease: Lease | undefined;
   private validUntilUs: number;
   private running: boolean;
+  /** Counts questions for a lease: an answer to any but the last is none. */
+  private asked: number;
   private timer: Timer | undefined;
 
   constructor(private readonly options: LeaseKeeperOptions) {
     this.lease = undefined;
     this.validUntilUs = -Infinity;
     this.running = false;
+    this.asked = 0;
     this.timer = undefined;
   }
 
@@ -47,6 +50,7 @@ export class LeaseKeeper {
   /** Ends the lease now. */
   stop(): void {
     this.running = false;
+    this.asked++;
     this.timer?.cancel();
     this.validUntilUs = -Infinity;
     this.lease?.revoke(() => undefined);
@@ -65,13 +69,12 @@ export class LeaseKeeper {
 
   private ask(): void {
     const sinceUs = this.options.clock.nowUs();
-    let over = false;
+    const asked = ++this.asked;
     this.later(() => {
-      over = true;
       this.ask();
     });
     this.options.directory.lease(this.options.leaseUs, (failure, lease) => {
-      if (over || !this.running) lease?.revoke(() => undefined);
+      if (asked !== this.asked || !this.running) lease?.revoke(() => undefined);
       else if (failure === undefined) this.begin(lease!, sinceUs);
     });
   }
@@ -97,9 +100,9 @@ export class LeaseKeeper {
       return;
     }
     const sinceUs = this.options.clock.nowUs();
-    // Looks again when it would end, if that is before the next turn.
+    // Looks again when it has ended, if that is before the next turn. A rest too short for a clock to show would never pass.
     this.timer?.cancel();
-    this.timer = this.options.timers.after(Math.min(this.patienceUs, this.validUntilUs - sinceUs), () => {
+    this.timer = this.options.timers.after(Math.min(this.patienceUs, this.validUntilUs - sinceUs + 1), () => {
       this.keep();
     });
     lease.keepAlive((failure) => {
