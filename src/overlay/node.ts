@@ -103,6 +103,8 @@ export class OverlayNode implements Endpoint {
   private readonly random: Random;
   private leaving: boolean;
   private running: boolean;
+  /** Counts starts: what was to be done in an earlier life is not. */
+  private life: number;
 
   constructor(options: OverlayOptions) {
     const { host, transport, clock, directory, random, routing = 'greedy', exchangeDepth = 0, exchangeRule = 'improved' } = options;
@@ -124,6 +126,7 @@ export class OverlayNode implements Endpoint {
     this.random = random;
     this.leaving = false;
     this.running = false;
+    this.life = 0;
     this.timers = new Timers(() => clock.nowUs());
     this.timers.onEarlier = () => {
       this.onEarlier();
@@ -214,12 +217,13 @@ export class OverlayNode implements Endpoint {
     if (this.running) return;
     this.running = true;
     this.leaving = false;
+    const life = ++this.life;
     this.membership.leaving = false;
     this.keeper.start(formation);
     if (formation !== undefined) this.membership.form(formation.identifiers, formation.holderOf);
     // Not all hosts at once.
     this.timers.after(this.random.float() * this.heartbeatUs, () => {
-      this.tick();
+      this.tick(life);
     });
   }
 
@@ -230,20 +234,25 @@ export class OverlayNode implements Endpoint {
     this.membership.leaving = true;
     this.channels.close();
     this.trees.children.sendAway();
+    const { life } = this;
     this.timers.after(AWAY_HEARTBEATS * this.heartbeatUs, () => {
-      this.handovers.giveAll();
-      this.awaitHandovers(HANDOVER_HEARTBEATS, done);
+      if (this.isStill(life)) this.handovers.giveAll();
+      this.awaitHandovers(HANDOVER_HEARTBEATS, life, done);
     });
   }
 
-  private awaitHandovers(heartbeats: number, done: () => void): void {
-    if (heartbeats > 0 && this.running && !(this.membership.holdings.size === 0 && this.handovers.isIdle)) {
+  private isStill(life: number): boolean {
+    return this.running && this.life === life;
+  }
+
+  private awaitHandovers(heartbeats: number, life: number, done: () => void): void {
+    if (heartbeats > 0 && this.isStill(life) && !(this.membership.holdings.size === 0 && this.handovers.isIdle)) {
       this.timers.after(this.heartbeatUs, () => {
-        this.awaitHandovers(heartbeats - 1, done);
+        this.awaitHandovers(heartbeats - 1, life, done);
       });
       return;
     }
-    this.stop();
+    if (this.isStill(life)) this.stop();
     done();
   }
 
@@ -251,8 +260,9 @@ export class OverlayNode implements Endpoint {
   stop(): void {
     if (!this.running) return;
     this.running = false;
-    this.fence();
+    // Without a lease nothing begins anew with the identifiers that are still to go.
     this.keeper.stop();
+    this.fence();
   }
 
   /** Whether this host may act as holder of an identifier now. */
@@ -270,7 +280,7 @@ export class OverlayNode implements Endpoint {
 
   private onIdentifiers(): void {
     this.trees.onIdentifiers();
-    if (!this.leaving) this.channels.onIdentifiers();
+    if (!this.leaving && this.keeper.isValid) this.channels.onIdentifiers();
   }
 
   // Streams.
@@ -320,10 +330,10 @@ export class OverlayNode implements Endpoint {
     this.timers.run();
   }
 
-  private tick(): void {
-    if (!this.running) return;
+  private tick(life: number): void {
+    if (!this.isStill(life)) return;
     this.timers.after(this.heartbeatUs, () => {
-      this.tick();
+      this.tick(life);
     });
     if (!this.keeper.isValid) return;
     this.peers.tick(this.membership.holdings.size);
