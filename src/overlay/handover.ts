@@ -163,10 +163,11 @@ export class Handovers {
       return;
     }
     const hints = Array.from({ length: count }, (_, port) => view.getUint32(at + Handover.holders + Handover.item * port));
-    const reply = peers.begin(HandoverAck.type, HandoverAck.bytes);
-    view.setUint32(reply + HandoverAck.identifier, identifier);
-    peers.send(peer.host);
     this.membership.query(identifier, (entry) => {
+      // Not before: who has no answer from the directory is to be told again.
+      const reply = peers.begin(HandoverAck.type, HandoverAck.bytes);
+      view.setUint32(reply + HandoverAck.identifier, identifier);
+      peers.send(peer.host);
       if (entry !== undefined && holderIn(entry) === self) this.membership.learn(entry, identifier, peer.host, hints);
     });
   }

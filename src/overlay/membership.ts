@@ -227,7 +227,8 @@ export class Membership {
     const holding = this.add(identifier, revision);
     this.redirects = 0;
     for (let port = 0; port < holding.neighbours.length; port++) {
-      if (holding.neighbours[port] === NO_HOST && hints?.[port] !== undefined && hints[port] <= MAX_HOST) this.setHolder(holding, port, hints[port]);
+      // What is ours we know better.
+      if (holding.neighbours[port] === NO_HOST && hints?.[port] !== undefined && hints[port] <= MAX_HOST && hints[port] !== this.options.self) this.setHolder(holding, port, hints[port]);
       if (holding.neighbours[port] === NO_HOST) this.resolve(this.options.cube.neighbour(identifier, port));
       else this.hello(holding, port);
     }
@@ -250,8 +251,11 @@ export class Membership {
 
   /** @internal */
   lose(identifier: number): void {
+    const holding = this.holdings.get(identifier)!;
+    // An answer from before that may still be on its way.
+    this.latest.set(identifier, Math.max(this.latest.get(identifier) ?? 0, holding.revision + 1));
     this.options.counters.identifiers.lost++;
-    this.remove(this.holdings.get(identifier)!);
+    this.remove(holding);
   }
 
   private setHolder(holding: Holding, port: number, host: HostNumber): void {

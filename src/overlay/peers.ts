@@ -86,6 +86,8 @@ export class Peers {
   private readonly byHost: Map<HostNumber, Peer>;
   private readonly needed: Peer[];
   private strangers: number;
+  /** How many identifiers this host holds, as heartbeats say. */
+  private identifiers: number;
   /** Above all sequence numbers that went to hosts which are forgotten: they may remember us. */
   private nextSequence: number;
   /** Offset of the message that begin() made. */
@@ -97,6 +99,7 @@ export class Peers {
     this.byHost = new Map();
     this.needed = [];
     this.strangers = 0;
+    this.identifiers = 0;
     this.nextSequence = 1;
     this.at = 0;
     this.length = 0;
@@ -206,6 +209,7 @@ export class Peers {
       const isRestart = peer.incarnation !== 0;
       peer.incarnation = incarnation;
       peer.window = new ReplayWindow();
+      peer.heartbeatSentUs = UNKNOWN;
       if (isRestart) onRestart(peer);
     }
     if (peer.window.accept(view.getUint32(at + Header.sequence)) !== Arrival.new) {
@@ -245,10 +249,11 @@ export class Peers {
   tick(identifiers: number): void {
     const { clock, counters, heartbeatUs, onSuspect } = this.options;
     const now = clock.nowUs();
-    // What onSuspect() does may change the list.
-    for (let i = this.needed.length - 1; i >= 0; i--) {
-      const peer = this.needed[Math.min(i, this.needed.length - 1)];
-      this.heartbeat(peer, false, identifiers);
+    this.identifiers = Math.min(identifiers, 0xffff);
+    // What onSuspect() does may change the list, and empty it.
+    for (let i = this.needed.length - 1; i >= 0; i = Math.min(i, this.needed.length) - 1) {
+      const peer = this.needed[i];
+      this.heartbeat(peer, false);
       if (!peer.suspected && now >= peer.detector.suspectAtUs) {
         peer.suspected = true;
         counters.suspicions++;
@@ -265,14 +270,14 @@ export class Peers {
     }
   }
 
-  private heartbeat(peer: Peer, isAnswer: boolean, identifiers = 0): void {
+  private heartbeat(peer: Peer, isAnswer: boolean): void {
     const { transport: { view }, clock } = this.options;
     const at = this.begin(Heartbeat.type, Heartbeat.bytes);
     const now = Math.floor(clock.nowUs());
     view.setUint32(at + Heartbeat.sentUs, now);
     view.setUint32(at + Heartbeat.echoUs, peer.heartbeatSentUs);
     view.setUint32(at + Heartbeat.heldUs, now - Math.floor(peer.heartbeatCameUs));
-    view.setUint16(at + Heartbeat.identifiers, identifiers);
+    view.setUint16(at + Heartbeat.identifiers, this.identifiers);
     view.setUint16(at + Heartbeat.isAnswer, isAnswer ? 0x100 : 0);
     this.sendTo(peer);
   }
