@@ -81,6 +81,8 @@ export class SimNetwork {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly counters: NetworkCounters;
+  /** Called with each message that is sent, which lies at offset 0. */
+  onSend: ((from: HostNumber, to: HostNumber, length: number) => void) | undefined;
   /** How many messages can be on the way: they are the events 0 to slots − 1. */
   readonly slots: number;
   private readonly words: Int32Array;
@@ -130,6 +132,7 @@ export class SimNetwork {
     this.bytes = new Uint8Array(memory);
     this.view = new DataView(memory);
     this.words = new Int32Array(memory);
+    this.onSend = undefined;
     this.counters = { sent: 0, delivered: 0, lost: 0, duplicated: 0, reordered: 0, corrupted: 0, partitioned: 0, dead: 0, overflown: 0, noMemory: 0, senseless: 0 };
     this.firstSlot = Int32Array.of(0, slots[0], slots[0] + slots[1]);
     this.firstOffset = Int32Array.of(SCRATCH_BYTES, SCRATCH_BYTES + slots[0] * SLOT_BYTES[0], SCRATCH_BYTES + slots[0] * SLOT_BYTES[0] + slots[1] * SLOT_BYTES[1]);
@@ -198,6 +201,7 @@ export class SimNetwork {
       return;
     }
     counters.sent++;
+    if (this.onSend !== undefined) this.onSend(from, to, length);
     let onLinkUs = 0;
     if (this.usPerByte > 0) {
       const now = this.clock.nowUs();
