@@ -1,9 +1,10 @@
 // Scenarios of the whole overlay, each of its own seed: SOAK_SEEDS=1000 runs more of them, SOAK_SEED=17 runs one and says what happened in it. And: message by
 // message and at flow level the same comes out.
 import t from 'tap';
+import { EXPERIMENTS, type ExperimentOutput, type SimParameters } from '../../bench/sim/index.js';
 import { Random } from '../../src/base/index.js';
-import { KnCube, Router } from '../../src/overlay/index.js';
-import { DeliveryTree, Scenario, World, formOverlay } from '../../src/sim/index.js';
+import { KnCube, NO_HOST, type OverlayNode, Router } from '../../src/overlay/index.js';
+import { DeliveryTree, Invariants, Scenario, World, formOverlay } from '../../src/sim/index.js';
 
 const seeds = Number(process.env['SOAK_SEEDS'] ?? 100);
 const only = process.env['SOAK_SEED'];
@@ -52,5 +53,55 @@ t.test('message by message and at flow level: the same parents, and the same del
     });
     t.same(wrong, [], `${k}x${n}, ${routing}, publisher ${publisher}`);
   }
+  t.end();
+});
+
+t.test('the experiments over the world, small', async (t) => {
+  const output = (name: string, parameters: SimParameters): Promise<ExperimentOutput> =>
+    EXPERIMENTS.find((one) => one.name === name)!.run({ parameters, seed: 5, workers: 1, signal: new AbortController().signal, progress: () => undefined });
+  const size = { hosts: 64, routers: 60 };
+  const churn = await output('churn', { ...size, subscribers: 40 });
+  t.same(churn.targets.filter(({ met }) => met !== true), [], 'bound kept, nothing twice, nothing lost');
+  t.same(await output('churn', { ...size, subscribers: 40 }), churn, 'the same seed');
+  const events = await output('events', size);
+  t.same(events.results.map(({ variant, runs }) => [variant, runs.length]), [['world, real nodes', 9], ['empty loop', 9]]);
+  t.equal(events.targets.length, 1);
+  for (const { figures } of [churn, events]) for (const { results, y } of figures) t.ok(results.some(({ metric, unit }) => metric === y.metric && unit === y.unit));
+  await t.rejects(output('churn', { hosts: 8, subscribers: 8 }), { code: 'ERR_INVALID_ARGUMENT' });
+});
+
+t.test('what is broken is seen: two holders, a loop that lasts, a vacant identifier, an orphan', (t) => {
+  const world = new World({ hosts: 4, random: new Random(1), network: { delayUs: () => 1 } });
+  const held = [[0], [1], [], []];
+  const parents = [0, 0, 3, NO_HOST];
+  // As much of a host as is looked at.
+  const nodes = new Map(held.map((_, host): [number, OverlayNode] => [host, {
+    host,
+    get identifiers() { return held[host]; },
+    holds: (identifier: number) => held[host].includes(identifier),
+    branches: () => [{ channel: 1, publisher: 0, version: 1, parent: parents[host], children: [], isSubscribed: true, delayUs: 0, orphanedUs: 0 }],
+    dueUs: Infinity, wake: () => undefined, receive: () => undefined,
+  } as unknown as OverlayNode]));
+  for (const [host, node] of nodes) world.addHost(host, () => node);
+  const invariants = new Invariants(world, nodes, 2, { loopUs: 2e6, repairUs: 3e6 });
+  const look = (host: number, untilUs: number): string[] => {
+    world.after(untilUs - world.clock.nowUs(), () => { world.rearm(host); });
+    world.step();
+    invariants.check();
+    return invariants.violations.splice(0).map((line) => line.replace(/^[\d.]+ s: /, ''));
+  };
+  for (const host of [0, 1, 2, 3]) t.same(look(host, 1e6), []);
+  held[2] = [1];
+  t.same(look(2, 2e6), ['identifier 1 has two holders: 1 and 2']);
+  held[1] = [];
+  parents[3] = 2;
+  t.same(look(3, 3e6), [], 'a loop, but not yet for long');
+  t.same(look(1, 4e6), []);
+  t.same(look(1, 6e6), ['stream 1/0/1: a loop of parents for 3.000 s: 0→0 1→0 2→3 3→2']);
+  parents[3] = NO_HOST;
+  held[0] = [];
+  invariants.calm();
+  t.same(look(3, 7e6), []);
+  t.same(look(3, 11e6), ['identifier 0 has no holder for 4.000 s', 'stream 1/0: 3: a subscriber without a parent for 4.000 s']);
   t.end();
 });
