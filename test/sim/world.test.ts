@@ -383,7 +383,8 @@ t.test('directory: who is cut off hears nothing, and afterwards what has become 
   t.same(seen, [[1, 'k1', 'a'], [2, 'k2', 'a']]);
   world.partition([]);
   world.run(3e6);
-  t.same(seen.slice(2), [[4, 'k3', 'b'], [0, 'k2', undefined], [6, 'k1', 'c']]);
+  t.same(seen.slice(2).map(([, key, value]) => [key, value]), [['k3', 'b'], ['k2', undefined], ['k1', 'c']]);
+  t.ok(seen[2][0] < seen[4][0], 'revisions grow');
   t.same(late, ['k1', 'k3'], 'a watch that began meanwhile begins now');
   put('k4', 'd');
   t.equal(seen.length, 6);
