@@ -377,10 +377,13 @@ export class Swaps {
   /** An identifier has come: if it is the one wished for, ours goes in return. */
   onReceived(identifier: number, from: HostNumber): void {
     const { wish } = this;
-    const { peers, handovers, counters } = this.options;
+    const { peers, handovers, counters, isAnchor } = this.options;
     if (wish?.theirs !== identifier || wish.partner !== from) return;
-    counters.swaps++;
-    handovers.give(wish.mine, from, peers.get(from)!.incarnation);
+    // Where something is published from it since, it stays, and the other joins anew.
+    if (!isAnchor(wish.mine)) {
+      counters.swaps++;
+      handovers.give(wish.mine, from, peers.get(from)!.incarnation);
+    }
     this.end(wish);
   }
 
