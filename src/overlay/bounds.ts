@@ -44,10 +44,10 @@ const MAX_ROUNDS = 6;
 
 /** Admission of each subscriber's bound. */
 export class Bounds {
-  private readonly efforts: Map<Stream, Effort>;
+  private readonly efforts: WeakMap<Stream, Effort>;
 
   constructor(private readonly options: BoundsOptions) {
-    this.efforts = new Map();
+    this.efforts = new WeakMap();
   }
 
   /** The stream's path, or what it takes, has changed. */
@@ -116,9 +116,10 @@ export class Bounds {
     const { trees } = this.options;
     if (this.efforts.get(stream) !== effort || effort.stage !== 'probing') return;
     const target = this.tightest(stream);
-    if (effort.best !== undefined && effort.bestUs < stream.delayUs) {
-      // onPath() comes again with the new parent.
-      trees.seek(stream, effort.best.host);
+    const isBetter = effort.best !== undefined && effort.bestUs < stream.delayUs;
+    if (isBetter) {
+      // onPath() comes again, with the new parent or without.
+      trees.seek(stream, effort.best!.host);
       if (effort.bestUs <= target) {
         effort.stage = 'settled';
         return;
@@ -131,12 +132,21 @@ export class Bounds {
     });
     if (begun) return;
     effort.stage = 'settled';
-    this.onPath(stream);
+    if (!isBetter) this.onPath(stream);
   }
 
+  /** A host that might have been the parent has no processor time. */
   onNoCapacity(stream: Stream): void {
     const effort = this.efforts.get(stream);
-    if (effort !== undefined) effort.noCapacity = true;
+    if (effort === undefined) return;
+    effort.noCapacity = true;
+    // It was the best of those probed.
+    if (effort.stage !== 'probing') effort.bestUs = Infinity;
+  }
+
+  /** There is no way at all, as hosts had no processor time: what can be promised is nothing. */
+  onNoPath(stream: Stream): void {
+    for (const subscription of [...stream.subscriptions]) if (subscription.boundUs < Infinity) this.settle(stream, subscription, 'capacity', NaN);
   }
 
   /** The least bound that is missed. */

@@ -5,6 +5,9 @@ import { MAX_HOST } from './transport.js';
 import { REFUSAL } from './tree-messages.js';
 import { type Trees, type TreesOptions } from './trees.js';
 
+/** Streams at most that others make this host a part of, and children of one. */
+const MAX_STREAMS = 16_384;
+const MAX_CHILDREN = 4096;
 /** A child that was silent for so long is none any more. */
 const CHILD_HEARTBEATS = 7;
 
@@ -40,11 +43,15 @@ export class Children {
     // Of what somebody here subscribes to, the directory says which version there is.
     else if (known !== undefined && (version < known.version || (version !== known.version && known.subscriptions.length > 0))) refuse(REFUSAL.version);
     else if (isProbe && known?.isOnTree !== true) refuse(REFUSAL.offTree);
+    else if (known === undefined && trees.streams.size >= MAX_STREAMS) refuse(REFUSAL.capacity);
     else {
       const stream = trees.open(channel, publisher, version, root);
       if (stream.rank >= rank) refuse(REFUSAL.rank);
       else if (stream.parent === peer.host || stream.candidate === peer.host || stream.ancestors.includes(peer.host)) refuse(REFUSAL.loop);
-      else if (isProbe) trees.messages.grafted(stream, peer.host, true);
+      else if (isProbe) {
+        if (this.hasRoom(stream, peer)) trees.messages.grafted(stream, peer.host, true);
+        else refuse(REFUSAL.capacity);
+      }
       else if (!this.add(stream, peer, at)) refuse(REFUSAL.capacity);
       else {
         trees.messages.grafted(stream, peer.host, false);
@@ -55,21 +62,39 @@ export class Children {
     }
   }
 
+  /** Whether a child more could be taken. */
+  private hasRoom(stream: Stream, peer: Peer): boolean {
+    const { share } = this.options;
+    const { length } = stream.children;
+    if (stream.child(peer.host) !== undefined) return true;
+    if (length >= MAX_CHILDREN || !share.reserve(stream, length + 1)) return false;
+    share.reserve(stream, length);
+    return true;
+  }
+
   private add(stream: Stream, peer: Peer, at: number): boolean {
     const { peers, clock, share, transport: { view } } = this.options;
     const nowUs = (): number => clock.nowUs();
-    let child = stream.child(peer.host);
-    if (child === undefined) {
-      if (!share.reserve(stream, stream.children.length + 1)) return false;
-      child = new Child(peers.need(peer.host), clock.nowUs());
-      stream.children.push(child);
-    }
     const before = stream.milliRate;
+    const milliRate = view.getUint32(at + Graft.milliRate);
+    let child = stream.child(peer.host);
+    if (child?.milliRate !== milliRate) {
+      if (child === undefined) {
+        if (stream.children.length >= MAX_CHILDREN) return false;
+        child = new Child(peers.need(peer.host), clock.nowUs());
+        stream.children.push(child);
+      }
+      // Processor time is for the rate that is wanted from now on.
+      child.wants(milliRate, nowUs);
+      if (!share.reserve(stream, stream.children.length)) {
+        this.remove(stream, child);
+        return false;
+      }
+    }
     child.rank = view.getUint16(at + Graft.rank);
     child.subscribers = view.getUint32(at + Graft.subscribers);
     child.late = view.getUint32(at + Graft.late);
     child.refreshedUs = clock.nowUs();
-    child.wants(view.getUint32(at + Graft.milliRate), nowUs);
     if (stream.milliRate !== before) this.trees.tellRate(stream);
     return true;
   }
@@ -81,6 +106,14 @@ export class Children {
     peers.release(child.peer.host);
     share.reserve(stream, stream.children.length);
     if (stream.milliRate !== before && stream.children.length > 0) this.trees.tellRate(stream);
+  }
+
+  /** None of them can have the stream from here. */
+  refuse(stream: Stream): void {
+    for (const child of [...stream.children]) {
+      this.trees.messages.refused(stream, child.peer.host, REFUSAL.capacity);
+      this.remove(stream, child);
+    }
   }
 
   /** A child that should look elsewhere, and is served no more. */

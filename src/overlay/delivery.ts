@@ -38,7 +38,8 @@ export class Delivery {
     const stream = trees.named(at);
     if (stream === undefined || view.getUint32(at + Data.version) !== stream.version || !this.isFrom(stream, peer, clock)) {
       counters.dropped.unwanted++;
-      trees.unwanted(peer, at);
+      // What our parent sends of the publisher's earlier life was on its way.
+      if (stream?.parent !== peer.host && stream?.candidate !== peer.host) trees.unwanted(peer, at);
       return;
     }
     const sequence = view.getUint32(at + Data.sequence);

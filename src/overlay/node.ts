@@ -179,6 +179,9 @@ export class OverlayNode implements Endpoint {
       onNoCapacity: (stream) => {
         this.bounds.onNoCapacity(stream);
       },
+      onNoPath: (stream) => {
+        this.bounds.onNoPath(stream);
+      },
     });
     const { trees } = this;
     this.delivery = new Delivery({ transport, clock, peers, trees, counters, unmeasuredUs });

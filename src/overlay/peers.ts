@@ -192,6 +192,12 @@ export class Peers {
       dropped.sender++;
       return undefined;
     }
+    const incarnation = view.getUint32(at + Header.incarnation);
+    // A lease is one host's.
+    if (incarnation === this.incarnation) {
+      dropped.contradiction++;
+      return undefined;
+    }
     let peer = this.byHost.get(from);
     if (peer === undefined) {
       if (this.strangers >= MAX_STRANGERS) {
@@ -200,7 +206,6 @@ export class Peers {
       }
       peer = this.know(from);
     }
-    const incarnation = view.getUint32(at + Header.incarnation);
     if (incarnation !== peer.incarnation) {
       if (incarnation < peer.incarnation) {
         dropped.stale++;

@@ -72,6 +72,8 @@ export class Stream {
   previousUntilUs: number;
   /** Hosts that have refused or not answered since there was a parent. */
   readonly tried: Set<HostNumber>;
+  /** Whether one of those had no processor time for us. */
+  noCapacity: boolean;
   /** Unanswered messages to the candidate. */
   attempts: number;
   /** How often the parent has said that it has none itself. */
@@ -104,6 +106,7 @@ export class Stream {
     this.previous = NO_HOST;
     this.previousUntilUs = 0;
     this.tried = new Set();
+    this.noCapacity = false;
     this.attempts = 0;
     this.pendings = 0;
     this.timer = undefined;

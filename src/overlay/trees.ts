@@ -9,7 +9,7 @@ import { type Peer, type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { ReplayWindow } from './replay-window.js';
 import { NO_RANK, Stream, streamKey } from './stream.js';
-import { type HostNumber, NO_HOST, type Transport } from './transport.js';
+import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
 import { REFUSAL, TreeMessages } from './tree-messages.js';
 
 export interface TreesOptions {
@@ -32,6 +32,8 @@ export interface TreesOptions {
   readonly onProbe: (stream: Stream, peer: Peer, delayUs: number) => void;
   /** A host had no processor time for us. */
   readonly onNoCapacity: (stream: Stream) => void;
+  /** No host that could be a parent was left, and one at least had no processor time. */
+  readonly onNoPath: (stream: Stream) => void;
 }
 
 /** A parent is asked anew this often, in heartbeats. */
@@ -162,8 +164,9 @@ export class Trees {
 
   /** Looks for a parent: the next hop of the route, a host that stood above, the publisher itself; and again from the start. */
   seek(stream: Stream, preferred = NO_HOST): void {
-    const { timers, heartbeatUs, self } = this.options;
-    if (stream.candidate !== NO_HOST || stream.parent === self) return;
+    const { timers, heartbeatUs, self, onNoPath } = this.options;
+    // It may have ended since whoever asks for this began to.
+    if (stream.candidate !== NO_HOST || stream.parent === self || this.get(stream.channel, stream.publisher) !== stream) return;
     const host = preferred !== NO_HOST ? preferred : this.nextHop(stream);
     this.setCandidate(stream, host);
     if (host !== NO_HOST) {
@@ -174,6 +177,12 @@ export class Trees {
       stream.tried.clear();
       this.seek(stream);
     });
+    if (!stream.noCapacity || stream.isOnTree) return;
+    // Who has asked us may find a way by others, or shall know why there is none.
+    stream.noCapacity = false;
+    this.children.refuse(stream);
+    onNoPath(stream);
+    this.leaveIfUnwanted(stream);
   }
 
   /** Looks for a parent if there is none. */
@@ -226,8 +235,9 @@ export class Trees {
   private giveUp(stream: Stream): void {
     stream.tried.add(stream.candidate);
     this.setCandidate(stream, NO_HOST);
-    // One that has a parent was only looking for a better one.
     if (!stream.isOnTree) this.seek(stream);
+    // It was looking for a better one, and has to do with what it has.
+    else this.options.onPath(stream);
   }
 
   onGrafted(peer: Peer, at: number): void {
@@ -241,6 +251,10 @@ export class Trees {
     const isOnTree = view.getUint8(at + Grafted.isOnTree) !== 0;
     const ancestors = [peer.host];
     for (let i = 0; i < view.getUint8(at + Grafted.count); i++) ancestors.push(view.getUint32(at + Grafted.ancestors + Grafted.item * i));
+    if (ancestors.some((host) => host > MAX_HOST)) {
+      dropped.range++;
+      return;
+    }
     const isLoop = ancestors.includes(self);
     if (view.getUint8(at + Grafted.isProbe) !== 0) {
       onProbe(stream, peer, isOnTree && !isLoop ? arrivesUs : NaN);
@@ -282,6 +296,7 @@ export class Trees {
     this.setCandidate(stream, NO_HOST);
     stream.tried.clear();
     stream.orphanedUs = NaN;
+    stream.noCapacity = false;
     if (before !== NO_HOST && before !== host) {
       stream.previous = before;
       stream.previousUntilUs = clock.nowUs() + PREVIOUS_HEARTBEATS * heartbeatUs;
@@ -316,9 +331,15 @@ export class Trees {
     const reason = view.getUint8(at + Refused.reason);
     if (stream === undefined) dropped.unasked++;
     else if (peer.host === stream.candidate) {
-      if (reason === REFUSAL.capacity) onNoCapacity(stream);
+      if (reason === REFUSAL.capacity) {
+        stream.noCapacity = true;
+        onNoCapacity(stream);
+      }
       this.giveUp(stream);
-    } else if (peer.host !== stream.parent) onProbe(stream, peer, NaN);
+    } else if (peer.host !== stream.parent) {
+      if (reason === REFUSAL.capacity) onNoCapacity(stream);
+      onProbe(stream, peer, NaN);
+    }
     else if (reason === REFUSAL.rank) this.replaceParent(stream);
     else this.orphan(stream);
   }
