@@ -125,14 +125,15 @@ export class Channels {
   private enter(publication: Publication, stream: Stream, revision: number): void {
     const { directory, timers, heartbeatUs } = this.options;
     const { version, root } = stream;
-    directory.cas(this.key(publication.channel), revision, `${root} ${version} ${publication.milliRate}`, version, (failure, outcome) => {
+    const value = `${root} ${version} ${publication.milliRate}`;
+    directory.cas(this.key(publication.channel), revision, value, version, (failure, outcome) => {
       if (publication.stream !== stream || stream.version !== version) return;
       if (failure !== undefined) {
         timers.after(heartbeatUs, () => {
           if (publication.stream === stream && stream.version === version) this.enter(publication, stream, revision);
         });
         // Of an earlier life, or of a try that was not answered.
-      } else if (!outcome!.swapped && outcome!.entry?.lease !== version) this.enter(publication, stream, outcome!.entry?.revision ?? 0);
+      } else if (!outcome!.swapped && outcome!.entry?.value !== value) this.enter(publication, stream, outcome!.entry?.revision ?? 0);
     });
   }
 
@@ -277,7 +278,8 @@ export class Channels {
     for (const [channel, { publishers, subscriptions }] of this.followed) {
       for (const [publisher, announcement] of publishers) {
         // It may have begun anew, and others may have subscribed, while this host was no member.
-        const isNew = this.options.trees.get(channel, publisher)?.version !== announcement.version;
+        const stream = this.options.trees.get(channel, publisher);
+        const isNew = stream?.version !== announcement.version || stream.root !== announcement.root;
         const joining = isNew ? subscriptions : subscriptions.filter(({ options, admissions }) => options.bestEffort === true || admissions.get(publisher)?.accepted !== false);
         if (joining.length > 0) this.join(channel, publisher, announcement, joining);
       }

@@ -92,7 +92,7 @@ export class Trees {
       stream = new Stream(channel, publisher, version, root, clock.nowUs());
       stream.rank = membership.distanceTo(root);
       this.streams.set(streamKey(channel, publisher), stream);
-    } else if (stream.version !== version) {
+    } else if (stream.version !== version || stream.root !== root) {
       this.detach(stream);
       stream.version = version;
       stream.root = root;
