@@ -300,10 +300,20 @@ export class Trees {
     if (before !== NO_HOST && before !== host) {
       stream.previous = before;
       stream.previousUntilUs = clock.nowUs() + PREVIOUS_HEARTBEATS * heartbeatUs;
-      this.messages.prune(stream, before);
+      this.leaveParent(stream, before, stream.delayUs - delayUs);
     }
     stream.delayUs = NaN;
     this.update(stream, delayUs, ancestors);
+  }
+
+  /** What has passed the new parent before it took us is on its way by the old one still, for as long as that lags behind. */
+  private leaveParent(stream: Stream, host: HostNumber, lagUs: number): void {
+    const prune = (): void => {
+      const now = this.get(stream.channel, stream.publisher);
+      if (now?.parent !== host && now?.candidate !== host) this.messages.prune(stream, host);
+    };
+    if (lagUs > 0) this.options.timers.after(lagUs, prune);
+    else prune();
   }
 
   private update(stream: Stream, delayUs: number, ancestors: readonly HostNumber[]): void {
