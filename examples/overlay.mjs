@@ -7,7 +7,6 @@ const run = (seconds) => world.run(world.clock.nowUs() + seconds * 1e6);
 
 const nodes = Array.from({ length: 30 }, (_, host) => {
   const node = world.addHost(host, (transport, clock, directory) => new OverlayNode({ host, k: 3, n: 4, transport, clock, directory, random: random.fork(`host ${host}`) }));
-  node.onEarlier = () => world.rearm(host);
   node.start();
   return node;
 });

@@ -2,9 +2,11 @@ import { type Clock } from '../base/index.js';
 
 /** What waits for a time, and says when it has become an earlier one. */
 export interface Sleeper {
+  /** Does what is due by now. */
   wake(): void;
-  /** In µs of the clock; Infinity: not at all. */
+  /** When wake() is to be called next, in µs of the clock; look again after each call of it. Infinity: not at all. */
   readonly dueUs: number;
+  /** Set by whoever wakes it; called when `dueUs` has moved ahead. */
   onEarlier: () => void;
 }
 

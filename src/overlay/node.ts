@@ -66,6 +66,14 @@ function positive(name: string, value: number): number {
   throw invalid(name, value, 'a number above 0');
 }
 
+// The hosts of a simulation have one shape: they share the cube, which then stays in the processor's cache.
+let lastCube: KnCube | undefined;
+
+function cubeOf(k: number, n: number): KnCube {
+  if (lastCube?.k !== k || lastCube.n !== n) lastCube = new KnCube(k, n);
+  return lastCube;
+}
+
 //   transport ──▶ receive ──▶ peers         who is alive, how far away; nothing twice
 //                    │
 //                    ├──────▶ membership    identifiers held, their neighbours  ◀──▶ directory, under a lease (LeaseKeeper)
@@ -87,7 +95,6 @@ export class OverlayNode implements Endpoint {
   readonly counters: OverlayCounters;
   readonly heartbeatUs: number;
   readonly detectUs: number;
-  /** Called when `dueUs` has moved ahead outside of receive() and wake(). */
   onEarlier: () => void;
   private readonly transport: Transport;
   private readonly timers: Timers;
@@ -117,7 +124,7 @@ export class OverlayNode implements Endpoint {
     const unmeasuredUs = positive('unmeasuredUs', options.unmeasuredUs ?? 5e4);
     if (!Number.isInteger(exchangeDepth) || exchangeDepth < 0 || exchangeDepth > 255) throw invalid('exchangeDepth', exchangeDepth, 'a whole number from 0 to 255');
     this.host = host;
-    this.cube = new KnCube(options.k, options.n);
+    this.cube = cubeOf(options.k, options.n);
     this.counters = makeCounters();
     this.heartbeatUs = heartbeatUs;
     this.detectUs = detectUs;

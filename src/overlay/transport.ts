@@ -1,3 +1,5 @@
+import { type Sleeper } from './event-loop.js';
+
 /** The number of a host in the overlay, 0 to 2^26 − 1. Whoever starts it gives it, for as long as it lives; a transport knows where it is. */
 export type HostNumber = number;
 
@@ -27,11 +29,7 @@ export interface Transport {
 }
 
 /** What a transport serves: a host's overlay code. */
-export interface Endpoint {
+export interface Endpoint extends Sleeper {
   /** A message came; `from` is what the transport says, the message may say otherwise. */
   receive(from: HostNumber, at: number, length: number): void;
-  /** Does what is due by now. */
-  wake(): void;
-  /** When wake() is to be called next, by the clock it was given, in µs; look again after each call. Infinity: not at all. */
-  readonly dueUs: number;
 }

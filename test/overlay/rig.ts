@@ -34,6 +34,7 @@ export interface Inbox {
 /** An end of the transport that sends what it is told, and keeps what comes. */
 export class Stranger implements Endpoint {
   readonly dueUs = Infinity;
+  onEarlier: () => void = () => undefined;
   readonly received: Uint8Array[] = [];
 
   constructor(
@@ -132,9 +133,6 @@ export class Rig {
       };
       return made;
     });
-    node.onEarlier = () => {
-      this.world.rearm(host);
-    };
     this.nodes[host] = node;
     return node;
   }

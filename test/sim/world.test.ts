@@ -19,6 +19,7 @@ class Listener implements Endpoint {
   readonly received: Received[] = [];
   readonly wokenUs: number[] = [];
   dueUs = Infinity;
+  onEarlier: () => void = () => undefined;
   onWake: () => void = () => undefined;
   onReceive: () => void = () => undefined;
 
@@ -211,7 +212,10 @@ t.test('hosts are woken when due, earlier or later than it was; one that is due 
   world.run(2 * MS);
   t.same(host.wokenUs, [300, 900, 1000]);
   // What comes in may make it due, too.
-  host.onReceive = () => { host.dueUs = world.clock.nowUs() + 5; };
+  host.onReceive = () => {
+    host.dueUs = world.clock.nowUs() + 5;
+    host.onEarlier();
+  };
   other.say(0, [1]);
   world.run(20 * MS);
   t.same(host.wokenUs.slice(3), [12_005]);
@@ -241,7 +245,11 @@ t.test('a crash stops a host at once; another may start under its number', (t) =
   world.run(40 * MS);
   t.same(again.received.map(({ bytes }) => bytes), [[3]]);
   // It may stop itself, too, in the middle of what it does.
-  again.onReceive = () => { world.crash(1); again.dueUs = world.clock.nowUs(); };
+  again.onReceive = () => {
+    world.crash(1);
+    again.dueUs = world.clock.nowUs();
+    again.onEarlier();
+  };
   all[0].say(1, [4]);
   const answers: (Entry | undefined)[] = [];
   all[0].directory.get('b', (_, entry) => answers.push(entry));
@@ -400,6 +408,7 @@ t.test('directory: who is cut off hears nothing, and afterwards what has become 
 /** Sends to a neighbour each 50 ms, as overlays do. */
 class Beater implements Endpoint {
   dueUs: number;
+  onEarlier: () => void = () => undefined;
   received = 0;
 
   constructor(

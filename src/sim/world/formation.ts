@@ -7,11 +7,7 @@ export type CommonOptions = Omit<OverlayOptions, 'host' | 'transport' | 'clock' 
 
 /** A host of the world that runs the overlay; it does nothing before start(). */
 export function addNode(world: World, host: HostNumber, options: CommonOptions, random: Random): OverlayNode {
-  const node = world.addHost(host, (transport, clock, directory) => new OverlayNode({ ...options, host, transport, clock, directory, random: random.fork(`host ${host}`) }));
-  node.onEarlier = () => {
-    world.rearm(host);
-  };
-  return node;
+  return world.addHost(host, (transport, clock, directory) => new OverlayNode({ ...options, host, transport, clock, directory, random: random.fork(`host ${host}`) }));
 }
 
 /**

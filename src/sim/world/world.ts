@@ -107,6 +107,9 @@ export class World {
     const endpoint = make(this.network.transport(host), this.clock, port);
     this.ports[host] = port;
     this.endpoints[host] = endpoint;
+    endpoint.onEarlier = () => {
+      this.rearm(host);
+    };
     this.rearm(host);
     return endpoint;
   }
@@ -162,7 +165,7 @@ export class World {
     return this.at(this.clock.nowUs() + Math.max(0, delayUs), action, host);
   }
 
-  /** Looks again when `host` is due: after each call of its endpoint other than the world's own. */
+  /** Looks again when `host` is due: as its endpoint asks for by onEarlier, and whoever has called it. */
   rearm(host: HostNumber): void {
     const endpoint = this.endpoints[host];
     if (endpoint === undefined) return;
@@ -222,8 +225,6 @@ export class World {
       network.counters.delivered++;
       this.touched = host;
       endpoint.receive(network.fromOf(offset), offset, network.lengthOf(offset));
-      const { dueUs } = endpoint;
-      if (dueUs < this.armedUs[host] && this.endpoints[host] === endpoint) this.arm(host, dueUs);
     }
     network.release(slot);
   }
