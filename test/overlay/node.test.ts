@@ -3,7 +3,7 @@
 import t from 'tap';
 import { Random } from '../../src/base/index.js';
 import { type Directory, type OverlayOptions } from '../../src/overlay/index.js';
-import { Heartbeat, Hello, Join, NotHeld } from '../../src/overlay/codec.js';
+import { Graft, Heartbeat, Hello, Join, NotHeld } from '../../src/overlay/codec.js';
 import { MS, Rig, SECOND, message } from './rig.js';
 
 const LEASE = 5 * SECOND;
@@ -315,5 +315,36 @@ t.test('options out of their ranges, in one line each', (t) => {
     [{ share: { copyUs: -1, ratePerS: 1 } }, /^copyUs: got -1/],
   ];
   for (const [options, right] of wrong) t.throws(() => rig.add(0, options), { message: right });
+  t.end();
+});
+
+t.test('a host without neighbours outlives that all its peers fall silent at once', (t) => {
+  const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1 });
+  rig.start(0);
+  rig.run(8 * SECOND);
+  t.same(rig.node(0).identifiers, [0, 1, 2, 3]);
+  // A stranger that wants a stream of another stranger, both silent from then on: child and candidate.
+  const graft = (host: number, publisher: number): void => {
+    rig.stranger(host).say(0, message(rig.cube, Graft.type, Graft.bytes, host, 50 + host, 1, { [Graft.channel]: [4, 1], [Graft.publisher]: [4, publisher], [Graft.version]: [4, 9], [Graft.root]: [4, 0], [Graft.rank]: [2, 5] }));
+  };
+  graft(1, 3);
+  graft(2, 1);
+  rig.run(20 * SECOND);
+  t.same(rig.node(0).branches(), []);
+  t.equal(rig.node(0).state, 'member');
+  t.end();
+});
+
+t.test('streams that strangers make up are bounded, and gone with them', (t) => {
+  const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1, network: { slots: [60_000, 1000, 1000] } }).formed((host) => [2 * host, 2 * host + 1], 2);
+  const liar = rig.stranger(2, 0);
+  for (let i = 0; i < 20_000; i++) {
+    liar.say(0, message(rig.cube, Graft.type, Graft.bytes, 2, 70, i + 1, { [Graft.channel]: [4, i], [Graft.publisher]: [4, 3], [Graft.version]: [4, 9], [Graft.root]: [4, 3], [Graft.rank]: [2, 5] }));
+    if (i % 5000 === 4999) rig.run(20 * MS);
+  }
+  rig.run(20 * MS);
+  t.equal(rig.node(0).branches().length, 16_384);
+  rig.run(15 * SECOND);
+  t.same(rig.node(0).branches(), []);
   t.end();
 });
