@@ -81,10 +81,13 @@ function parse(entry: Entry, cubeSize: number): Announcement | undefined {
 export class Channels {
   private readonly publications: Map<number, Publication>;
   private readonly followed: Map<number, Followed>;
+  /** Of channels published on before: the next number. Who has not heard of the end takes what follows for the same stream. */
+  private readonly sequences: Map<number, number>;
 
   constructor(private readonly options: ChannelsOptions) {
     this.publications = new Map();
     this.followed = new Map();
+    this.sequences = new Map();
   }
 
   /** Whether a publisher's identifier: streams are rooted there, so it stays. */
@@ -116,6 +119,7 @@ export class Channels {
     if (root < 0) return;
     const stream = trees.open(publication.channel, self, peers.incarnation, root);
     publication.stream = stream;
+    stream.sequence = this.sequences.get(publication.channel) ?? 0;
     trees.root(stream);
     this.enter(publication, stream, 0);
     const followed = this.followed.get(publication.channel);
@@ -153,7 +157,10 @@ export class Channels {
     publication.closed = true;
     this.publications.delete(publication.channel);
     this.erase(publication.channel, this.options.peers.incarnation);
-    if (publication.stream !== undefined) trees.close(publication.stream);
+    if (publication.stream !== undefined) {
+      this.sequences.set(publication.channel, publication.stream.sequence);
+      trees.close(publication.stream);
+    }
     publication.stream = undefined;
   }
 
