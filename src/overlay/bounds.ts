@@ -1,6 +1,7 @@
 import { type Random, type Timer, type Timers } from '../base/index.js';
 import { type Announcement } from './channels.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { ANY_RATE, type Stream } from './stream.js';
 import { type Admission, type RefusalReason, type Subscription } from './subscription.js';
 import { type HostNumber } from './transport.js';

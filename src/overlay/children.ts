@@ -1,5 +1,5 @@
 import { Graft } from './codec.js';
-import { type Peer } from './peers.js';
+import { type Peer } from './peer.js';
 import { Child, MAX_CHANNEL, type Stream } from './stream.js';
 import { MAX_HOST } from './transport.js';
 import { REFUSAL } from './tree-messages.js';

@@ -1,7 +1,8 @@
 import { type Clock } from '../base/index.js';
 import { Data } from './codec.js';
 import { type OverlayCounters } from './counters.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { Arrival } from './replay-window.js';
 import { type Stream } from './stream.js';
 import { type Transport } from './transport.js';

@@ -1,5 +1,11 @@
 import { invalid } from '../base/index.js';
 
+/** Numbers that a detector keeps of each peer; the first is when it is to be suspected. */
+export const DETECTOR_CELLS = 4;
+const LAST_US = 1;
+const MEAN_US = 2;
+const VARIANCE = 3;
+
 export interface DetectorOptions {
   /** The time between two heartbeats as the sender means it, in µs: what is assumed until some have come. */
   expectedUs: number;
@@ -62,15 +68,14 @@ function deviationsAt(exponent: number): number {
   return high;
 }
 
-// Peers of one host have one threshold: its z is searched once for all of them.
-let lastThreshold = NaN;
-let lastDeviations = NaN;
-
 /**
  * Whether a peer that sends heartbeats has failed: φ accrual failure detection (Hayashibara, Défago, Yared & Katayama 2004).
  * φ(t) = −log10 P(the next heartbeat comes later than t after the last), intervals taken for normally distributed; so at threshold Φ
  * one interval in 10^Φ is suspected wrongly, as far as they are. Instead of computing φ again and again until it passes the threshold,
- * each heartbeat computes when it will: `suspectAtUs` is what to set a timer by.
+ * each heartbeat computes when it will: what to set a timer by, never less than leastUs or more than mostUs after the last.
+ *
+ * One detector serves all peers: what it knows of each lies in DETECTOR_CELLS numbers of the caller's, `state[at]` and on. They are to
+ * be begun; the first is when the peer is to be suspected unless a heartbeat comes before, in µs.
  *
  * Where heartbeats get lost, intervals are multiples of the expected one and not normal at all: with a share p lost, a silence of
  * m + 1 intervals comes with probability p^m. Choose leastUs by that. The estimates are of some hundred intervals, and rough by as
@@ -79,58 +84,52 @@ let lastDeviations = NaN;
  * A heartbeat that comes twice is to be counted once: telling it from the next is the caller's, by its sequence numbers.
  */
 export class Detector {
-  /** When the peer is to be suspected unless a heartbeat comes before: never less than leastUs or more than mostUs after the last. */
-  suspectAtUs: number;
-  private lastUs: number;
-  private meanUs: number;
-  private variance: number;
-  private readonly leastUs: number;
-  private readonly mostUs: number;
+  readonly expectedUs: number;
+  readonly leastUs: number;
+  readonly mostUs: number;
   private readonly deviations: number;
 
-  /**
-   * @param nowUs from when the peer is to be heard, in µs: as if a heartbeat came
-   * @throws ERR_INVALID_ARGUMENT
-   */
-  constructor(options: DetectorOptions, nowUs: number) {
+  /** @throws ERR_INVALID_ARGUMENT */
+  constructor(options: DetectorOptions) {
     const { expectedUs, threshold = 8, leastUs = LEAST_OF_EXPECTED * expectedUs, mostUs = MOST_OF_EXPECTED * expectedUs } = options;
     if (!(expectedUs > 0 && expectedUs < Infinity)) throw invalid('expectedUs', expectedUs, 'a finite number of microseconds, greater than 0');
     if (!(threshold > 0 && threshold <= MAX_THRESHOLD)) throw invalid('threshold', threshold, `greater than 0, at most ${MAX_THRESHOLD}`);
     if (!(leastUs >= 0 && leastUs < Infinity)) throw invalid('leastUs', leastUs, 'a finite number of microseconds, 0 or more');
     if (!(mostUs >= Math.max(leastUs, expectedUs) && mostUs < Infinity)) throw invalid('mostUs', mostUs, `finite, and neither less than leastUs (${leastUs}) nor than expectedUs (${expectedUs})`);
-    if (threshold !== lastThreshold) {
-      lastDeviations = deviationsAt(threshold);
-      lastThreshold = threshold;
-    }
+    this.expectedUs = expectedUs;
     this.leastUs = leastUs;
     this.mostUs = mostUs;
-    this.deviations = lastDeviations;
-    this.lastUs = nowUs;
-    this.meanUs = expectedUs;
-    this.variance = (expectedUs * FIRST_DEVIATION) ** 2;
-    this.suspectAtUs = nowUs + this.patienceUs();
+    this.deviations = deviationsAt(threshold);
+  }
+
+  /** Begins with a peer: from `nowUs` on, in µs, it is to be heard, as if a heartbeat came then. */
+  begin(state: Float64Array, at: number, nowUs: number): void {
+    state[at + LAST_US] = nowUs;
+    state[at + MEAN_US] = this.expectedUs;
+    state[at + VARIANCE] = (this.expectedUs * FIRST_DEVIATION) ** 2;
+    state[at] = nowUs + this.patienceUs(state, at);
   }
 
   /** A heartbeat came. */
-  heartbeat(nowUs: number): void {
+  heartbeat(state: Float64Array, at: number, nowUs: number): void {
     // A silence that was suspected anyway counts as one that had just to be: else one outage would make it blind to the next.
-    const beyondUs = Math.min(nowUs - this.lastUs, this.mostUs) - this.meanUs;
+    const beyondUs = Math.min(nowUs - state[at + LAST_US], this.mostUs) - state[at + MEAN_US];
     const step = WEIGHT * beyondUs;
     // West 1979, for weights that fall exponentially (Finch 2009, §9).
-    this.meanUs += step;
-    this.variance = (1 - WEIGHT) * (this.variance + beyondUs * step);
-    this.lastUs = nowUs;
-    this.suspectAtUs = nowUs + this.patienceUs();
+    state[at + MEAN_US] += step;
+    state[at + VARIANCE] = (1 - WEIGHT) * (state[at + VARIANCE] + beyondUs * step);
+    state[at + LAST_US] = nowUs;
+    state[at] = nowUs + this.patienceUs(state, at);
   }
 
-  /** φ at `nowUs`, by the intervals alone: leastUs and mostUs bound suspectAtUs, not this. Infinity past the mean of intervals that never deviated. */
-  phi(nowUs: number): number {
-    const beyondUs = nowUs - this.lastUs - this.meanUs;
-    if (this.variance === 0) return beyondUs > 0 ? Infinity : 0;
-    return tailExponent(beyondUs / Math.sqrt(this.variance));
+  /** φ at `nowUs`, by the intervals alone: leastUs and mostUs bound the time of suspicion, not this. Infinity past the mean of intervals that never deviated. */
+  phi(state: Float64Array, at: number, nowUs: number): number {
+    const beyondUs = nowUs - state[at + LAST_US] - state[at + MEAN_US];
+    if (state[at + VARIANCE] === 0) return beyondUs > 0 ? Infinity : 0;
+    return tailExponent(beyondUs / Math.sqrt(state[at + VARIANCE]));
   }
 
-  private patienceUs(): number {
-    return Math.min(this.mostUs, Math.max(this.leastUs, this.meanUs + this.deviations * Math.sqrt(this.variance)));
+  private patienceUs(state: Float64Array, at: number): number {
+    return Math.min(this.mostUs, Math.max(this.leastUs, state[at + MEAN_US] + this.deviations * Math.sqrt(state[at + VARIANCE])));
   }
 }

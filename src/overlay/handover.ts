@@ -7,7 +7,8 @@ import { type Directory } from './directory.js';
 import { type Holding, holderIn, identifierKey } from './holding.js';
 import { type LeaseKeeper } from './lease-keeper.js';
 import { type Membership } from './membership.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { type HostNumber, NO_HOST, type Transport } from './transport.js';
 
 export interface HandoversOptions {

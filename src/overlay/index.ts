@@ -16,7 +16,7 @@ export { chooseGiver, firstIdentifier, handOn, initialHolder, splitIdentifiers }
 export { KnCube } from './cube/kncube.js';
 export { type LinkCosts, Router, type Routing, nextPortAround, portBack, productivePorts } from './cube/router.js';
 export { type Shape, chooseShape, leastMeanShape } from './cube/shape.js';
-export { Detector, type DetectorOptions } from './detector.js';
+export { DETECTOR_CELLS, Detector, type DetectorOptions } from './detector.js';
 export { type Directory, type DirectoryFailure, type Entry, type Lease, MAX_KEY_CHARACTERS, type Swap, checkCas, checkKey, checkPrefix, checkTtl } from './directory.js';
 export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-directory.js';
 export { type Sleeper, runInEventLoop } from './event-loop.js';
@@ -25,6 +25,6 @@ export { identifierKey } from './holding.js';
 export { type Formation, OverlayNode, type OverlayOptions, type OverlayState } from './node.js';
 export { HostShare, type HostShareOptions } from './qos.js';
 export { Arrival, ReplayWindow } from './replay-window.js';
-export { RttEstimator, type RttOptions } from './rtt.js';
+export { RTT_CELLS, RttEstimator, type RttOptions } from './rtt.js';
 export { type Admission, type RefusalReason, Subscription, type SubscriptionCounters, type SubscriptionOptions } from './subscription.js';
 export { type Endpoint, type HostNumber, MAX_HOST, MAX_MESSAGE_BYTES, NO_HOST, type Transport } from './transport.js';

@@ -11,6 +11,8 @@ export interface LeaseKeeperOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly leaseUs: number;
+  /** Until when it is valid now, by this host's clock: −Infinity without one. */
+  readonly onExtended: (validUntilUs: number) => void;
   readonly onLease: (lease: Lease) => void;
   /** The lease may have ended: nothing that was under it is ours any more. */
   readonly onLost: () => void;
@@ -52,7 +54,7 @@ export class LeaseKeeper {
     this.running = false;
     this.asked++;
     this.timer?.cancel();
-    this.validUntilUs = -Infinity;
+    this.setValid(-Infinity);
     this.lease?.revoke(() => undefined);
     this.lease = undefined;
   }
@@ -89,7 +91,12 @@ export class LeaseKeeper {
   }
 
   private extend(sinceUs: number): void {
-    this.validUntilUs = Math.max(this.validUntilUs, sinceUs + this.options.leaseUs * (1 - DRIFT));
+    this.setValid(Math.max(this.validUntilUs, sinceUs + this.options.leaseUs * (1 - DRIFT)));
+  }
+
+  private setValid(untilUs: number): void {
+    this.validUntilUs = untilUs;
+    this.options.onExtended(untilUs);
   }
 
   private keep(): void {
@@ -114,7 +121,7 @@ export class LeaseKeeper {
 
   private lost(): void {
     this.lease = undefined;
-    this.validUntilUs = -Infinity;
+    this.setValid(-Infinity);
     this.options.onLost();
     if (this.running) this.ask();
   }

@@ -6,7 +6,8 @@ import { type KnCube } from './cube/kncube.js';
 import { type Directory, type Entry } from './directory.js';
 import { Holding, holderIn, identifierKey } from './holding.js';
 import { type LeaseKeeper } from './lease-keeper.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { NO_RANK } from './stream.js';
 import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
 
@@ -126,7 +127,7 @@ export class Membership {
     const { self, peers, cube } = this.options;
     const host = holding.neighbours[port];
     if (host === self) return;
-    if (host === NO_HOST || peers.get(host)!.suspected) this.resolve(cube.neighbour(holding.identifier, port));
+    if (host === NO_HOST || (peers.suspects > 0 && peers.get(host)!.suspected)) this.resolve(cube.neighbour(holding.identifier, port));
     // One that has not heard of us yet sends no heartbeats, and so is suspected.
     if (host !== NO_HOST && holding.confirmed[port] === 0) this.hello(holding, port);
   }

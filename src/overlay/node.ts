@@ -1,7 +1,7 @@
 import { type Clock, type Random, Timers, invalid } from '../base/index.js';
 import { Bounds } from './bounds.js';
 import { Channels, type Publication } from './channels.js';
-import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Swap, malformation } from './codec.js';
+import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Swap } from './codec.js';
 import { type OverlayCounters, makeCounters } from './counters.js';
 import { KnCube } from './cube/kncube.js';
 import { Router, type Routing } from './cube/router.js';
@@ -10,7 +10,8 @@ import { type Directory, type Lease } from './directory.js';
 import { Handovers } from './handover.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { Membership } from './membership.js';
-import { type Peer, Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { Peers } from './peers.js';
 import { HostShare, type HostShareOptions } from './qos.js';
 import { type Subscription, type SubscriptionOptions } from './subscription.js';
 import { Swaps } from './swaps.js';
@@ -96,7 +97,7 @@ export class OverlayNode implements Endpoint {
   readonly heartbeatUs: number;
   readonly detectUs: number;
   onEarlier: () => void;
-  private readonly transport: Transport;
+  private readonly view: DataView;
   private readonly timers: Timers;
   private readonly keeper: LeaseKeeper;
   private readonly peers: Peers;
@@ -129,7 +130,7 @@ export class OverlayNode implements Endpoint {
     this.heartbeatUs = heartbeatUs;
     this.detectUs = detectUs;
     this.onEarlier = () => undefined;
-    this.transport = transport;
+    this.view = transport.view;
     this.random = random;
     this.leaving = false;
     this.running = false;
@@ -144,6 +145,9 @@ export class OverlayNode implements Endpoint {
     };
     this.keeper = new LeaseKeeper({
       directory, clock, timers, leaseUs,
+      onExtended: (validUntilUs) => {
+        this.peers.setLease(validUntilUs);
+      },
       onLease: (lease) => {
         this.peers.restart(lease.id);
       },
@@ -353,25 +357,16 @@ export class OverlayNode implements Endpoint {
   }
 
   receive(from: HostNumber, at: number, length: number): void {
-    const { counters } = this;
-    counters.received++;
-    const wrong = malformation(this.transport.view, at, length, this.cube);
-    if (wrong !== undefined) {
-      counters.dropped[wrong]++;
-      return;
-    }
-    // Without a lease this host has no name to answer by.
-    if (!this.running || !this.keeper.isValid) {
-      counters.dropped.fenced++;
-      return;
-    }
-    const peer = this.peers.accept(from, at);
-    if (peer !== undefined) this.handle(this.transport.view.getUint8(at + Header.type), peer, at, length);
+    const { peers } = this;
+    const row = peers.accept(from, at, length);
+    if (row === 0) return;
+    const type = this.view.getUint8(at + Header.type);
+    if (type === Heartbeat.type) peers.onHeartbeat(row, at);
+    else this.handle(type, peers.peerOf(row), at, length);
   }
 
   private handle(type: number, peer: Peer, at: number, length: number): void {
     switch (type) {
-      case Heartbeat.type: this.peers.onHeartbeat(peer, at); break;
       case Data.type: this.delivery.onData(peer, at, length); break;
       case Hello.type: this.membership.onHello(peer, at); break;
       case HelloAck.type: this.membership.onHelloAck(peer, at); break;

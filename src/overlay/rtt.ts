@@ -18,19 +18,20 @@ const SMOOTHING = 1 / 8;
 const VARIATION_SMOOTHING = 1 / 4;
 const VARIATIONS = 4;
 
+/** Numbers that an estimator keeps of each peer: SRTT and RTTVAR in µs, NaN before the first sample. */
+export const RTT_CELLS = 2;
+const VARIATION_US = 1;
+
 /**
  * The round-trip time to a peer, smoothed, and how long to wait for its answer (RFC 6298). Times in µs.
+ *
+ * One estimator serves all peers: what it knows of each lies in RTT_CELLS numbers of the caller's, `state[at]` and on. They are to be begun.
  *
  * What was sent more than once gives no sample, since nobody knows which of them was answered (Karn's rule, §3): that is the caller's to keep,
  * and a sample of an answer that names what it answers is always good.
  */
 export class RttEstimator {
-  /** SRTT; NaN before the first sample. */
-  smoothedUs: number;
-  /** RTTVAR; NaN before the first sample. */
-  variationUs: number;
-  /** RTO. */
-  timeoutUs: number;
+  private readonly initialUs: number;
   private readonly leastUs: number;
   private readonly mostUs: number;
   private readonly granularityUs: number;
@@ -42,29 +43,39 @@ export class RttEstimator {
     if (!(mostUs >= leastUs && mostUs < Infinity)) throw invalid('mostUs', mostUs, `a finite number of microseconds, leastUs (${leastUs}) or more`);
     if (!(initialUs >= leastUs && initialUs <= mostUs)) throw invalid('initialUs', initialUs, `from leastUs (${leastUs}) to mostUs (${mostUs})`);
     if (!(granularityUs >= 0 && granularityUs < Infinity)) throw invalid('granularityUs', granularityUs, 'a finite number of microseconds, 0 or more');
+    this.initialUs = initialUs;
     this.leastUs = leastUs;
     this.mostUs = mostUs;
     this.granularityUs = granularityUs;
-    this.smoothedUs = NaN;
-    this.variationUs = NaN;
-    this.timeoutUs = initialUs;
   }
 
-  /** A round trip was measured; that also ends backing off. Throws ERR_INVALID_ARGUMENT unless finite and not negative. */
-  sample(rttUs: number): void {
+  /** Begins with a peer, of which nothing is known. */
+  begin(state: Float64Array, at: number): void {
+    state[at] = NaN;
+    state[at + VARIATION_US] = NaN;
+  }
+
+  /** A round trip was measured. Throws ERR_INVALID_ARGUMENT unless finite and not negative. */
+  sample(state: Float64Array, at: number, rttUs: number): void {
     if (!(rttUs >= 0 && rttUs < Infinity)) throw invalid('rttUs', rttUs, 'a finite number of microseconds, 0 or more');
-    if (Number.isNaN(this.smoothedUs)) {
-      this.smoothedUs = rttUs;
-      this.variationUs = rttUs / 2;
+    const smoothedUs = state[at];
+    if (Number.isNaN(smoothedUs)) {
+      state[at] = rttUs;
+      state[at + VARIATION_US] = rttUs / 2;
     } else {
-      this.variationUs += VARIATION_SMOOTHING * (Math.abs(this.smoothedUs - rttUs) - this.variationUs);
-      this.smoothedUs += SMOOTHING * (rttUs - this.smoothedUs);
+      state[at + VARIATION_US] += VARIATION_SMOOTHING * (Math.abs(smoothedUs - rttUs) - state[at + VARIATION_US]);
+      state[at] = smoothedUs + SMOOTHING * (rttUs - smoothedUs);
     }
-    this.timeoutUs = Math.min(this.mostUs, Math.max(this.leastUs, this.smoothedUs + Math.max(this.granularityUs, VARIATIONS * this.variationUs)));
   }
 
-  /** The timeout passed without an answer: twice as long the next time (§5.5), at most mostUs (§2.5). */
-  backOff(): void {
-    this.timeoutUs = Math.min(this.mostUs, 2 * this.timeoutUs);
+  /** RTO: how long to wait for an answer, by the samples there were. */
+  timeoutUs(state: Float64Array, at: number): number {
+    if (Number.isNaN(state[at])) return this.initialUs;
+    return Math.min(this.mostUs, Math.max(this.leastUs, state[at] + Math.max(this.granularityUs, VARIATIONS * state[at + VARIATION_US])));
+  }
+
+  /** After `timeoutUs` without an answer: twice as long the next time (§5.5), at most mostUs (§2.5). The next sample ends that. */
+  backedOffUs(timeoutUs: number): number {
+    return Math.min(this.mostUs, 2 * timeoutUs);
   }
 }

@@ -1,5 +1,5 @@
 import { type Timer, TokenBucket } from '../base/index.js';
-import { type Peer } from './peers.js';
+import { type Peer } from './peer.js';
 import { ReplayWindow } from './replay-window.js';
 import { type Subscription } from './subscription.js';
 import { type HostNumber, MAX_HOST, NO_HOST } from './transport.js';

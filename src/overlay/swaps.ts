@@ -6,7 +6,8 @@ import { DESCEND, STOP, branchGainUs, breaksBound, improvedStep, moverGainUs, pu
 import { type Handovers } from './handover.js';
 import { type Membership } from './membership.js';
 import { type Holding } from './holding.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { type Stream } from './stream.js';
 import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';

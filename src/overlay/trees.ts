@@ -5,7 +5,8 @@ import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
 import { type Router } from './cube/router.js';
 import { type Membership } from './membership.js';
-import { type Peer, type Peers } from './peers.js';
+import { type Peer } from './peer.js';
+import { type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { ReplayWindow } from './replay-window.js';
 import { NO_RANK, Stream, streamKey } from './stream.js';
@@ -226,7 +227,7 @@ export class Trees {
       return;
     }
     this.messages.graft(stream, stream.candidate, false);
-    const { timeoutUs } = peers.get(stream.candidate)!.rtt;
+    const { timeoutUs } = peers.get(stream.candidate)!;
     stream.timer = timers.after(Math.min(timeoutUs, heartbeatUs), () => {
       this.graft(stream);
     });

@@ -2,7 +2,63 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Random } from '../../src/base/index.js';
-import { Arrival, Detector, type DetectorOptions, ReplayWindow, RttEstimator } from '../../src/overlay/index.js';
+import { Arrival, DETECTOR_CELLS, Detector as Detectors, type DetectorOptions, RTT_CELLS, ReplayWindow, RttEstimator as RttEstimators, type RttOptions } from '../../src/overlay/index.js';
+
+/** Where in its state each of them works: not at the beginning, so that a wrong offset shows. */
+const AT = 3;
+
+/** A detector of one peer. */
+class Detector {
+  private readonly detectors: Detectors;
+  private readonly state = new Float64Array(AT + DETECTOR_CELLS).fill(NaN);
+
+  constructor(options: DetectorOptions, nowUs: number) {
+    this.detectors = new Detectors(options);
+    this.detectors.begin(this.state, AT, nowUs);
+  }
+
+  get suspectAtUs(): number {
+    return this.state[AT];
+  }
+
+  heartbeat(nowUs: number): void {
+    this.detectors.heartbeat(this.state, AT, nowUs);
+  }
+
+  phi(nowUs: number): number {
+    return this.detectors.phi(this.state, AT, nowUs);
+  }
+}
+
+/** An estimator of one peer, which backs off. */
+class RttEstimator {
+  timeoutUs: number;
+  private readonly estimators: RttEstimators;
+  private readonly state = new Float64Array(AT + RTT_CELLS);
+
+  constructor(options?: RttOptions) {
+    this.estimators = new RttEstimators(options);
+    this.estimators.begin(this.state, AT);
+    this.timeoutUs = this.estimators.timeoutUs(this.state, AT);
+  }
+
+  get smoothedUs(): number {
+    return this.state[AT];
+  }
+
+  get variationUs(): number {
+    return this.state[AT + 1];
+  }
+
+  sample(rttUs: number): void {
+    this.estimators.sample(this.state, AT, rttUs);
+    this.timeoutUs = this.estimators.timeoutUs(this.state, AT);
+  }
+
+  backOff(): void {
+    this.timeoutUs = this.estimators.backedOffUs(this.timeoutUs);
+  }
+}
 
 /** −log10 of the normal distribution's tail beyond `z`, from its density: Simpson's rule, scaled by the density at z so that nothing underflows. */
 function exponentByDefinition(z: number): number {
