@@ -293,6 +293,11 @@ export class Peers {
   /** A host that was not heard of in this incarnation: its row; 0 if its message is to be dropped. */
   private meet(host: HostNumber, incarnation: number): number {
     const { dropped } = this.counters;
+    // A lease is one host's.
+    if (incarnation === this.incarnation) {
+      dropped.contradiction++;
+      return 0;
+    }
     if (this.get(host) === undefined && this.peers.length - this.needed >= MAX_STRANGERS) {
       dropped.stranger++;
       return 0;
