@@ -369,6 +369,7 @@ function keeper(sinceUs: number, leaseUs: number): { clock: VirtualClock; timers
     onLease: ({ id }) => {
       got.push(id);
     },
+    onExtended: () => undefined,
     onLost: () => {
       lost++;
     },
