@@ -24,7 +24,7 @@ export type DropCause =
 
 /** What has happened at a host's overlay code since it was made. */
 export interface OverlayCounters {
-  received: number;
+  readonly received: number;
   sent: number;
   /** Of `sent`: messages of streams. */
   dataSent: number;
@@ -45,9 +45,13 @@ export interface OverlayCounters {
   swapsRefused: number;
 }
 
-export function makeCounters(): OverlayCounters {
+/** @param received it counts what comes: where it is at hand for each message */
+export function makeCounters(received: () => number): OverlayCounters {
   return {
-    received: 0, sent: 0, dataSent: 0,
+    get received() {
+      return received();
+    },
+    sent: 0, dataSent: 0,
     dropped: {
       short: 0, magic: 0, version: 0, type: 0, length: 0, shape: 0, sender: 0,
       stale: 0, replayed: 0, stranger: 0, range: 0, contradiction: 0, unasked: 0, unwanted: 0, duplicate: 0, fenced: 0,

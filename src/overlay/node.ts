@@ -91,16 +91,16 @@ function cubeOf(k: number, n: number): KnCube {
  * @throws ERR_INVALID_ARGUMENT, the constructor: options out of their ranges
  */
 export class OverlayNode implements Endpoint {
+  private readonly view: DataView;
+  private readonly peers: Peers;
   readonly host: HostNumber;
   readonly cube: KnCube;
   readonly counters: OverlayCounters;
   readonly heartbeatUs: number;
   readonly detectUs: number;
   onEarlier: () => void;
-  private readonly view: DataView;
   private readonly timers: Timers;
   private readonly keeper: LeaseKeeper;
-  private readonly peers: Peers;
   private readonly membership: Membership;
   private readonly handovers: Handovers;
   private readonly trees: Trees;
@@ -124,13 +124,26 @@ export class OverlayNode implements Endpoint {
     const leaseUs = positive('leaseUs', options.leaseUs ?? 5e6);
     const unmeasuredUs = positive('unmeasuredUs', options.unmeasuredUs ?? 5e4);
     if (!Number.isInteger(exchangeDepth) || exchangeDepth < 0 || exchangeDepth > 255) throw invalid('exchangeDepth', exchangeDepth, 'a whole number from 0 to 255');
+    const cube = cubeOf(options.k, options.n);
+    const counters = makeCounters(() => this.peers.received);
+    // First what each message needs: so it lies in one cache line.
+    this.view = transport.view;
+    this.peers = new Peers({
+      self: host, cube, transport, clock, heartbeatUs, detectUs, counters,
+      onSuspect: (peer) => {
+        this.trees.onGone(peer);
+      },
+      onRestart: (peer) => {
+        this.membership.onRestart(peer);
+        this.trees.onGone(peer);
+      },
+    });
     this.host = host;
-    this.cube = cubeOf(options.k, options.n);
-    this.counters = makeCounters();
+    this.cube = cube;
+    this.counters = counters;
     this.heartbeatUs = heartbeatUs;
     this.detectUs = detectUs;
     this.onEarlier = () => undefined;
-    this.view = transport.view;
     this.random = random;
     this.leaving = false;
     this.running = false;
@@ -139,7 +152,7 @@ export class OverlayNode implements Endpoint {
     this.timers.onEarlier = () => {
       this.onEarlier();
     };
-    const { cube, counters, timers } = this;
+    const { peers, timers } = this;
     const onIdentifiers = (): void => {
       this.onIdentifiers();
     };
@@ -156,17 +169,6 @@ export class OverlayNode implements Endpoint {
       },
     });
     const { keeper } = this;
-    this.peers = new Peers({
-      self: host, cube, transport, clock, heartbeatUs, detectUs, counters,
-      onSuspect: (peer) => {
-        this.trees.onGone(peer);
-      },
-      onRestart: (peer) => {
-        this.membership.onRestart(peer);
-        this.trees.onGone(peer);
-      },
-    });
-    const { peers } = this;
     const isAnchor = (identifier: number): boolean => this.channels.isAnchor(identifier);
     this.membership = new Membership({
       self: host, cube, transport, timers, directory, random: random.fork('membership'), peers, keeper, counters, leaseUs, isAnchor, onIdentifiers,
@@ -236,9 +238,10 @@ export class OverlayNode implements Endpoint {
     this.keeper.start(formation);
     if (formation !== undefined) this.membership.form(formation.identifiers, formation.holderOf);
     // Not all hosts at once.
-    this.timers.after(this.random.float() * this.heartbeatUs, () => {
-      this.tick(life);
-    });
+    const beat = (): void => {
+      this.tick(life, beat);
+    };
+    this.timers.after(this.random.float() * this.heartbeatUs, beat);
   }
 
   /** Leaves: children find other parents, identifiers go to hosts beside, then the lease ends. `done` is called when that is over, in a bounded time. */
@@ -344,11 +347,9 @@ export class OverlayNode implements Endpoint {
     this.timers.run();
   }
 
-  private tick(life: number): void {
+  private tick(life: number, again: () => void): void {
     if (!this.isStill(life)) return;
-    this.timers.after(this.heartbeatUs, () => {
-      this.tick(life);
-    });
+    this.timers.after(this.heartbeatUs, again);
     if (!this.keeper.isValid) return;
     this.peers.tick(this.membership.holdings.size);
     this.membership.tick();

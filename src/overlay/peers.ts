@@ -41,11 +41,16 @@ function detectorFor(expectedUs: number, mostUs: number): Detector {
   return lastDetector;
 }
 
+/** Cells in front of those that lead to rows: until when the lease is valid, and how many messages have come. */
+const LEASE = 0;
+const RECEIVED = 1;
+const FIRST_CELL = 2;
+
 //   state   ┌──────────┬───────────────────────┬─────┬─────┬─────┬─────┬─────┬───────┐
-//           │ lease    │ · · ▪ · ▪ ▪ · · ▪ · ▪ │ row │ row │ row │ row │ row │  …    │
+//           │ lease, … │ · · ▪ · ▪ ▪ · · ▪ · ▪ │ row │ row │ row │ row │ row │  …    │
 //           └──────────┴───────────────────────┴─────┴─────┴─────┴─────┴─────┴───────┘
-//             until      cells: hash of a host    needed            strangers
-//             when       ▶ where its row lies,    ◀──────▶
+//                        cells: hash of a host     needed            strangers
+//                        ▶ where its row lies,     ◀─────────▶       ◀─────────▶
 //                        0 for nowhere
 //
 // A row that becomes needed, or no longer is, changes places with the one at the border.
@@ -105,12 +110,17 @@ export class Peers {
     this.nextSequence = 1;
     this.peers = [];
     this.lay(FIRST_CAPACITY);
-    this.setLease(-Infinity);
+    this.state[LEASE] = -Infinity;
   }
 
   /** Until when this host may listen and speak. */
   setLease(untilUs: number): void {
-    this.state[0] = untilUs;
+    this.state[LEASE] = untilUs;
+  }
+
+  /** Messages that have come, well-formed or not. */
+  get received(): number {
+    return this.state[RECEIVED];
   }
 
   /** A new incarnation knows nobody: what is left of the old one would be misunderstood. */
@@ -186,18 +196,18 @@ export class Peers {
     const { state, hashShift } = this;
     const last = 0xffffffff >>> hashShift;
     for (let hash = Math.imul(host, GOLDEN) >>> hashShift; ; hash = (hash + 1) & last) {
-      const row = state[1 + hash];
-      if (row === 0 || state[row + Row.host] === host) return 1 + hash;
+      const row = state[FIRST_CELL + hash];
+      if (row === 0 || state[row + Row.host] === host) return FIRST_CELL + hash;
     }
   }
 
   /** Lays the state out anew, for so many rows: a power of two. */
   private lay(capacity: number): void {
     const { state, firstRow, peers } = this;
-    this.firstRow = 1 + 2 * capacity;
+    this.firstRow = FIRST_CELL + 2 * capacity;
     this.hashShift = Math.clz32(2 * capacity - 1);
     this.state = new Float64Array(this.firstRow + capacity * Row.cells);
-    this.state[0] = state[0];
+    this.state.set(state.subarray(0, FIRST_CELL));
     this.state.set(state.subarray(firstRow, firstRow + peers.length * Row.cells), this.firstRow);
     for (const [i, peer] of peers.entries()) peer.at = this.firstRow + i * Row.cells;
     this.lead();
@@ -205,7 +215,7 @@ export class Peers {
 
   /** Sets all cells. */
   private lead(): void {
-    this.state.fill(0, 1, this.firstRow);
+    this.state.fill(0, FIRST_CELL, this.firstRow);
     for (const { host, at } of this.peers) this.state[this.cellOf(host)] = at;
   }
 
@@ -265,14 +275,14 @@ export class Peers {
   /** Looks at a message that has come: the row of who sent it; 0 if it is dropped. */
   accept(from: HostNumber, at: number, length: number): number {
     const { view, counters, state } = this;
-    counters.received++;
+    state[RECEIVED]++;
     const wrong = malformation(view, at, length, this.cube);
     if (wrong !== undefined) {
       counters.dropped[wrong]++;
       return 0;
     }
     // Without a lease this host has no name to answer by.
-    if (this.clock.nowUs() >= state[0]) {
+    if (this.clock.nowUs() >= state[LEASE]) {
       counters.dropped.fenced++;
       return 0;
     }
