@@ -17,9 +17,10 @@ function report(error: unknown): number {
   return 1;
 }
 
-/** Runs what the command line says, and sets the exit code of the process. */
-export async function runProgram(program: Command): Promise<void> {
+/** Runs what the command line says, and sets the exit code of the process. `load` adds commands whose code may fail to load. */
+export async function runProgram(program: Command, load: () => Promise<void> = () => Promise.resolve()): Promise<void> {
   try {
+    await load();
     await program.parseAsync();
   } catch (error) {
     process.exitCode = report(error);

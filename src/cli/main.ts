@@ -15,15 +15,14 @@ const program = new Command('ringcube')
   .exitOverride()
   .addCommand(doctorCommand().exitOverride());
 
-if (process.argv[2] !== 'doctor') {
+await runProgram(program, async () => {
+  if (process.argv[2] === 'doctor') return;
   const { reproduceCommand } = await import('./reproduce-command.js');
   const { simCommand } = await import('./sim-command.js');
   program.addCommand(simCommand().exitOverride()).addCommand(reproduceCommand().exitOverride());
-}
-if (!WITHOUT_ADDON.includes(process.argv[2])) {
+  if (WITHOUT_ADDON.includes(process.argv[2])) return;
   const { agentCommand } = await import('./agent-command.js');
   const { benchCommand } = await import('./bench-command.js');
   const { hostCommand } = await import('./host-command.js');
   program.addCommand(benchCommand().exitOverride()).addCommand(hostCommand().exitOverride()).addCommand(agentCommand());
-}
-await runProgram(program);
+});
