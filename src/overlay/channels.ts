@@ -217,7 +217,7 @@ export class Channels {
     if (!followed.publishers.delete(publisher)) return;
     const stream = trees.get(channel, publisher);
     if (stream !== undefined && publisher !== self) {
-      stream.subscriptions.length = 0;
+      stream.subscriptions = [];
       trees.close(stream);
     }
     for (const { options } of [...followed.subscriptions]) options.onEnd?.(publisher);
@@ -239,16 +239,15 @@ export class Channels {
 
   private attach(stream: Stream, subscription: Subscription): void {
     if (stream.subscriptions.includes(subscription)) return;
-    stream.subscriptions.push(subscription);
+    stream.subscriptions = [...stream.subscriptions, subscription];
     this.options.trees.tellRate(stream);
     this.options.onJoined(stream);
   }
 
   /** Takes a subscription out of one stream, as its bound was refused there. */
   detach(stream: Stream, subscription: Subscription): void {
-    const at = stream.subscriptions.indexOf(subscription);
-    if (at < 0) return;
-    stream.subscriptions.splice(at, 1);
+    if (!stream.subscriptions.includes(subscription)) return;
+    stream.subscriptions = stream.subscriptions.filter((other) => other !== subscription);
     this.options.trees.tellRate(stream);
     this.options.trees.leaveIfUnwanted(stream);
   }

@@ -25,12 +25,18 @@ export class Delivery {
   publish(stream: Stream, payload: Uint8Array): void {
     const { transport: { bytes } } = this.options;
     const length = Data.bytes + payload.length;
-    const at = this.begin(stream, length, stream.sequence++, 0);
-    bytes.set(payload, at + Data.payload);
+    const sequence = stream.sequence++;
+    const write = (): number => {
+      const at = this.begin(stream, length, sequence, 0);
+      bytes.set(payload, at + Data.payload);
+      return at + Data.payload;
+    };
+    write();
     this.sendToChildren(stream);
     for (const subscription of stream.subscriptions) {
       this.options.counters.delivered++;
-      subscription.deliver(at + Data.payload, payload.length, 0, stream.publisher);
+      // Anew for each: who gets it may send, and that is written in the same place.
+      subscription.deliver(write(), payload.length, 0, stream.publisher);
     }
   }
 

@@ -84,7 +84,8 @@ export class Stream {
   /** The parent, its parent, …, the publisher. */
   ancestors: readonly HostNumber[];
   readonly children: Child[];
-  readonly subscriptions: Subscription[];
+  /** Replaced when it changes, never changed: somebody may leave in the midst of a delivery. */
+  subscriptions: readonly Subscription[];
   /** Since when there has been no parent, in µs; NaN while there is one. */
   orphanedUs: number;
   /** The publisher's next number. */

@@ -124,6 +124,31 @@ t.test('several publishers of one channel, each with a tree of its own; publishe
   t.end();
 });
 
+t.test('several subscriptions of one host: each gets the payload as it was, whatever another sends, closes or opens meanwhile', (t) => {
+  const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1 }).formed((host) => [host], 4);
+  const publications = [0, 1].map((host) => [rig.node(host).advertise(CHANNEL), rig.node(host).advertise(CHANNEL + 1)]);
+  for (const host of [0, 1]) {
+    const { bytes } = rig.world.network.transport(host);
+    const got: string[] = [];
+    const text = (at: number, length: number): string => Buffer.from(bytes.subarray(at, at + length)).toString();
+    const first = rig.node(host).subscribe(CHANNEL, {
+      onMessage: (at, length) => {
+        got.push(`first ${text(at, length)}`);
+        publications[host][1].publish(Buffer.from('something else'));
+        rig.node(host).unsubscribe(first);
+      },
+    });
+    rig.node(host).subscribe(CHANNEL, { onMessage: (at, length) => got.push(`second ${text(at, length)}`) });
+    rig.run(3 * SECOND);
+    publications[0][0].publish(Buffer.from('a payload'));
+    rig.run(SECOND);
+    publications[0][0].publish(Buffer.from('another'));
+    rig.run(SECOND);
+    t.same(got, ['first a payload', 'second a payload', 'second another'], host === 0 ? 'at the publisher' : 'elsewhere');
+  }
+  t.end();
+});
+
 t.test('a publisher closes, crashes and comes again: subscribers are told, and hear it again', (t) => {
   for (const seed of SEEDS) {
     const rig = new Rig({ hosts: 9, k: 3, n: 2, seed }).joined(9, 8 * SECOND);
