@@ -2,22 +2,29 @@ import { IndexedHeap } from './heap.js';
 
 /** What is to happen at a time. */
 export class Timer {
+  atUs: number;
   /** @internal Its entry in the heap; −1 once it has run or was cancelled. */
   entry: number;
 
   /** @internal */
   constructor(
-    readonly atUs: number,
     /** @internal */
     readonly action: () => void,
-    private readonly heap: IndexedHeap<Timer>,
+    private readonly timers: Timers,
   ) {
-    this.entry = heap.push(atUs, this);
+    this.atUs = Infinity;
+    this.entry = -1;
   }
 
   cancel(): void {
-    if (this.entry >= 0) this.heap.remove(this.entry);
+    if (this.entry >= 0) this.timers.heap.remove(this.entry);
     this.entry = -1;
+  }
+
+  /** Lets it happen so much from now on, once more or instead of when it would have: for what happens all the time, since it makes no object. */
+  again(delayUs: number): void {
+    this.cancel();
+    this.timers.arm(this, delayUs);
   }
 }
 
@@ -25,16 +32,24 @@ export class Timer {
 export class Timers {
   /** Called when the earliest time has moved ahead: whoever sleeps until it must look again. */
   onEarlier: () => void = () => undefined;
-  private readonly heap = new IndexedHeap<Timer>();
+  /** @internal */
+  readonly heap = new IndexedHeap<Timer>();
 
   constructor(private readonly nowUs: () => number) {}
 
   after(delayUs: number, action: () => void): Timer {
+    const timer = new Timer(action, this);
+    this.arm(timer, delayUs);
+    return timer;
+  }
+
+  /** @internal */
+  arm(timer: Timer, delayUs: number): void {
     const before = this.nextUs;
     // Whole nanoseconds, as virtual time has them: a time between two of them could never be stepped to.
-    const timer = new Timer(Math.ceil((this.nowUs() + delayUs) * 1e3) / 1e3, action, this.heap);
+    timer.atUs = Math.ceil((this.nowUs() + delayUs) * 1e3) / 1e3;
+    timer.entry = this.heap.push(timer.atUs, timer);
     if (timer.atUs < before) this.onEarlier();
-    return timer;
   }
 
   /** When the earliest is due; Infinity if there is none. */

@@ -27,8 +27,7 @@ function limit(name: string, value = DEFAULT_LIMIT): number {
 interface Grant {
   readonly id: number;
   readonly keys: Set<string>;
-  readonly expire: () => void;
-  expiry: Timer;
+  readonly expiry: Timer;
 }
 
 /** Of a watch only which keys it has yet to be told of: what stands there is looked up then, so that many changes of one key make one call. */
@@ -208,11 +207,11 @@ export class EmbeddedDirectory implements Directory {
       return;
     }
     const id = ++this.lastLease;
-    const expire = (): void => {
+    const expiry = this.timers.after(ttlUs, () => {
       this.counters.expiries++;
       this.end(id);
-    };
-    this.grants.set(id, { id, keys: new Set(), expire, expiry: this.timers.after(ttlUs, expire) });
+    });
+    this.grants.set(id, { id, keys: new Set(), expiry });
     this.counters.leases++;
     const lease: Lease = {
       id,
@@ -268,10 +267,7 @@ export class EmbeddedDirectory implements Directory {
     this.begin();
     this.counters.keepAlives++;
     const grant = this.grants.get(id);
-    if (grant !== undefined) {
-      grant.expiry.cancel();
-      grant.expiry = this.timers.after(ttlUs, grant.expire);
-    }
+    grant?.expiry.again(ttlUs);
     this.answer(() => {
       done(grant === undefined ? 'lease' : undefined);
     });

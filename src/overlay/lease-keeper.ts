@@ -108,10 +108,7 @@ export class LeaseKeeper {
     }
     const sinceUs = this.options.clock.nowUs();
     // Looks again when it has ended, if that is before the next turn. A rest too short for a clock to show would never pass.
-    this.timer?.cancel();
-    this.timer = this.options.timers.after(Math.min(this.patienceUs, this.validUntilUs - sinceUs + 1), () => {
-      this.keep();
-    });
+    this.timer!.again(Math.min(this.patienceUs, this.validUntilUs - sinceUs + 1));
     lease.keepAlive((failure) => {
       if (this.lease !== lease) return;
       if (failure === undefined) this.extend(sinceUs);

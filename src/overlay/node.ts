@@ -1,4 +1,4 @@
-import { type Clock, type Random, Timers, invalid } from '../base/index.js';
+import { type Clock, type Random, type Timer, Timers, invalid } from '../base/index.js';
 import { Bounds } from './bounds.js';
 import { Channels, type Publication } from './channels.js';
 import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Swap } from './codec.js';
@@ -238,10 +238,9 @@ export class OverlayNode implements Endpoint {
     this.keeper.start(formation);
     if (formation !== undefined) this.membership.form(formation.identifiers, formation.holderOf);
     // Not all hosts at once.
-    const beat = (): void => {
-      this.tick(life, beat);
-    };
-    this.timers.after(this.random.float() * this.heartbeatUs, beat);
+    const timer = this.timers.after(this.random.float() * this.heartbeatUs, () => {
+      this.tick(life, timer);
+    });
   }
 
   /** Leaves: children find other parents, identifiers go to hosts beside, then the lease ends. `done` is called when that is over, in a bounded time. */
@@ -347,9 +346,9 @@ export class OverlayNode implements Endpoint {
     this.timers.run();
   }
 
-  private tick(life: number, again: () => void): void {
+  private tick(life: number, timer: Timer): void {
     if (!this.isStill(life)) return;
-    this.timers.after(this.heartbeatUs, again);
+    timer.again(this.heartbeatUs);
     if (!this.keeper.isValid) return;
     this.peers.tick(this.membership.holdings.size);
     this.membership.tick();
