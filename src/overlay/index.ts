@@ -1,7 +1,7 @@
 // overlay: a logical network of hosts in the form of a k-ary n-cube, and the streams on it. Pure over a Transport, a Clock and a Directory: no sockets here.
 //
 //     cube/        identifiers, routes, shapes: pure functions
-//     node ──▶ peers          who is alive, how far away              detector, rtt, replay-window
+//     node ──▶ peers          who is alive, how far away              peer (a row of numbers): detector, rtt, replay-window
 //       │────▶ membership     identifiers held, and their neighbours  holding, lease-keeper ──▶ directory
 //       │────▶ handover       identifiers that come and go
 //       │────▶ trees          parents of each stream                  children, tree-messages, stream

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { spawnSync } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
 import t from 'tap';
-import { FixedQueue, Random, RealClock, RingcubeError, VirtualClock, invalid, specialise } from '../../src/base/index.js';
+import { FixedQueue, Random, RealClock, RingcubeError, Timers, VirtualClock, invalid, specialise } from '../../src/base/index.js';
 
 t.test('errors', (t) => {
   t.test('invalid() gives one line: what, got, right', (t) => {
@@ -245,5 +245,35 @@ t.test('specialise', (t) => {
     t.equal(stdout.toString().trim(), 'true');
     t.end();
   });
+  t.end();
+});
+
+t.test('a timer that comes again: from its own action, instead of when it would have, after it was cancelled; it takes its turn as a new one would', (t) => {
+  const clock = new VirtualClock();
+  const timers = new Timers(() => clock.nowUs());
+  const ran: string[] = [];
+  let earlier = 0;
+  timers.onEarlier = () => earlier++;
+  const beat = timers.after(10, () => {
+    ran.push(`beat ${clock.nowUs()}`);
+    if (clock.nowUs() < 30) beat.again(10);
+  });
+  timers.after(20, () => ran.push('other'));
+  for (let us = 0; us < 40; us += 10) {
+    timers.run();
+    clock.advance(10);
+  }
+  t.same(ran.splice(0), ['beat 10', 'other', 'beat 20', 'beat 30']);
+  t.equal(timers.nextUs, Infinity);
+  earlier = 0;
+  beat.again(10);
+  beat.again(5);
+  t.same([timers.nextUs, beat.atUs, earlier], [45, 45, 2]);
+  beat.cancel();
+  t.equal(timers.nextUs, Infinity);
+  beat.again(7);
+  clock.advance(7);
+  timers.run();
+  t.same([ran, timers.nextUs], [['beat 47'], Infinity]);
   t.end();
 });
