@@ -195,7 +195,10 @@ function parseEdges(fields: Fields, lines: readonly DataLine[], headlines: Headl
 export function readLatencies(path: string, withPredecessors = false): Latencies {
   let text: string;
   try {
-    const { size } = statSync(path);
+    const found = statSync(path);
+    // Nobody could interrupt the wait for a pipe that nobody writes to, and a device has no end.
+    if (!found.isFile()) throw invalid('latencies', path, 'a regular file');
+    const { size } = found;
     if (size > MAX_FILE_BYTES) throw invalid('latencies', `${path}, ${size} bytes`, `a file of at most ${MAX_FILE_BYTES} bytes`);
     text = readFileSync(path, 'utf8');
   } catch (error) {
