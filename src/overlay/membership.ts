@@ -331,7 +331,15 @@ export class Membership {
     const { cube, transport: { view }, counters: { dropped } } = this.options;
     const identifier = view.getUint32(at + NotHeld.identifier);
     if (identifier >= cube.size) dropped.range++;
-    else this.resolve(identifier);
+    // Only of what lies beside ours do we ask.
+    else if (this.isBeside(identifier)) this.resolve(identifier);
+    else dropped.unasked++;
+  }
+
+  private isBeside(identifier: number): boolean {
+    const { cube } = this.options;
+    for (let port = 0; port < cube.degree; port++) if (this.holdings.has(cube.neighbour(identifier, port))) return true;
+    return false;
   }
 
   /** Looks whether an identifier is ours that we don't know of. */

@@ -304,6 +304,21 @@ t.test("strangers' words move nothing: what they ask is looked up, and a flood o
   t.end();
 });
 
+t.test('the directory is asked of an identifier that somebody says is not held only where it lies beside ours', (t) => {
+  // Host 0 has 0 to 3 of a 4-cube: 4 to 11 lie beside them, 12 to 15 do not.
+  const rig = new Rig({ hosts: 5, k: 2, n: 4, seed: 1 }).formed((host) => [0, 1, 2, 3].map((i) => 4 * host + i), 4);
+  const liar = rig.stranger(4, 0);
+  const { counters } = rig.world.directory;
+  const before = counters.gets;
+  for (let identifier = 0; identifier < 16; identifier++) {
+    liar.say(0, message(rig.cube, NotHeld.type, NotHeld.bytes, 4, 77, identifier + 1, { [NotHeld.identifier]: [4, identifier] }));
+  }
+  rig.run(0.5 * SECOND);
+  t.equal(rig.node(0).counters.dropped.unasked, 4);
+  t.equal(counters.gets - before, 12);
+  t.end();
+});
+
 t.test('options out of their ranges, in one line each', (t) => {
   const rig = new Rig({ hosts: 1, k: 2, n: 2, seed: 1 });
   const wrong: readonly [Partial<OverlayOptions>, RegExp][] = [
