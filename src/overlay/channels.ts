@@ -220,7 +220,11 @@ export class Channels {
       stream.subscriptions = [];
       trees.close(stream);
     }
-    for (const { options } of [...followed.subscriptions]) options.onEnd?.(publisher);
+    for (const { options, admissions } of [...followed.subscriptions]) {
+      // What it publishes when it comes again is admitted anew; our own may have come again already.
+      if (publisher !== self) admissions.delete(publisher);
+      options.onEnd?.(publisher);
+    }
   }
 
   private join(channel: number, publisher: HostNumber, { version, root }: Announcement, subscriptions: readonly Subscription[]): void {

@@ -44,6 +44,23 @@ t.test('a bound that the path keeps is accepted, with what it takes', (t) => {
   t.end();
 });
 
+t.test('whoever publishes again is admitted again; nothing is kept of publishers that are gone', (t) => {
+  const rig = cube();
+  const first = rig.node(0).advertise(CHANNEL, 100);
+  const seven = ask(rig, 7, { boundUs: 35 * MS });
+  const own = ask(rig, 0, { boundUs: 1 });
+  rig.run(2 * SECOND);
+  first.close();
+  rig.run(2 * SECOND);
+  t.same(seven.ended, [0]);
+  t.equal(seven.subscription.admissions.size, 0);
+  rig.node(0).advertise(CHANNEL, 100);
+  rig.run(2 * SECOND);
+  t.match(seven.answers, [{ publisher: 0, accepted: true }, { publisher: 0, accepted: true }]);
+  t.match([seven.subscription.admissions.get(0), own.subscription.admissions.get(0)], [{ accepted: true }, { accepted: true }]);
+  t.end();
+});
+
 t.test('network: the straight way takes longer than the bound; path: every way through the overlay does; each with the best that there is', (t) => {
   const rig = cube();
   const publication = rig.node(0).advertise(CHANNEL, 100);
