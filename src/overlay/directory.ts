@@ -23,7 +23,7 @@ export interface Swap {
 }
 
 export interface Lease {
-  /** 1 to 2^32 − 1, never given twice. */
+  /** 1 to 2^32 − 1, higher than that of any lease answered before this one was asked for: of two incarnations of a host the later is known by it. */
   readonly id: number;
   readonly ttlUs: number;
   /** Lets it live for another ttlUs, from when the directory hears of it. `lease` where it has ended: it never comes back. */

@@ -348,6 +348,7 @@ export function directoryConformance(t: Test, make: () => Promise<DirectoryUnder
     const { ttlUs, slackUs } = under;
     const lease = await take(under, ttlUs);
     t.equal(lease.ttlUs, ttlUs);
+    t.ok((await take(under, ttlUs)).id > lease.id, 'of two incarnations the later has the higher id');
     t.ok(Number.isInteger(lease.id) && lease.id >= 1 && lease.id <= 0xffffffff);
     t.equal((await put(under, 'l/a', 'x', lease.id)).lease, lease.id);
     await put(under, 'l/b', 'x', lease.id);
