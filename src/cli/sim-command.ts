@@ -18,8 +18,8 @@ function tightness(text: string): number {
 
 /** In the order of --help. */
 const PARAMETERS: Record<keyof SimParameters, Option> = {
-  k: new Option('--k <n>', 'radix of the cube: a digit has k values').argParser(wholeNumber(2, 65536)),
-  n: new Option('--n <n>', 'dimensions of the cube: an identifier has n digits').argParser(wholeNumber(1, 32)),
+  k: new Option('--k <n>', 'radix of the cube: a digit has k values').argParser(wholeNumber(2, 256)),
+  n: new Option('--n <n>', 'dimensions of the cube: an identifier has n digits').argParser(wholeNumber(1, 24)),
   routers: new Option('--routers <n>', 'of the network below').argParser(wholeNumber(1, 1e6)),
   hosts: new Option('--hosts <n>', 'in the overlay').argParser(wholeNumber(2, MOST_HOSTS)),
   publishers: new Option('--publishers <n>', 'of a stream each').argParser(wholeNumber(1, MOST_HOSTS)),
