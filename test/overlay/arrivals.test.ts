@@ -1,8 +1,12 @@
 // What a host learns from when messages arrive: whether a peer has failed, how long an answer takes, what has come before.
 import fc from 'fast-check';
 import t from 'tap';
-import { Random } from '../../src/base/index.js';
-import { Arrival, DETECTOR_CELLS, Detector as Detectors, type DetectorOptions, RTT_CELLS, ReplayWindow, RttEstimator as RttEstimators, type RttOptions } from '../../src/overlay/index.js';
+import { Random, VirtualClock } from '../../src/base/index.js';
+import { Arrival, DETECTOR_CELLS, Detector as Detectors, type DetectorOptions, KnCube, RTT_CELLS, ReplayWindow, RttEstimator as RttEstimators, type RttOptions } from '../../src/overlay/index.js';
+import { Header, Heartbeat, writeHeader } from '../../src/overlay/codec.js';
+import { type OverlayCounters, makeCounters } from '../../src/overlay/counters.js';
+import { type Peer } from '../../src/overlay/peer.js';
+import { Peers } from '../../src/overlay/peers.js';
 
 /** Where in its state each of them works: not at the beginning, so that a wrong offset shows. */
 const AT = 3;
@@ -331,5 +335,109 @@ t.test('a window over sequence numbers (RFC 4303 §3.4.3, appendix A2)', (t) => 
     for (const got of [0, 16, 33, 65_568, NaN]) t.throws(() => new ReplayWindow(got), { code: 'ERR_INVALID_ARGUMENT', message: `width: got ${got}, must be a multiple of 32 from 32 to 65536` });
     t.end();
   });
+  t.end();
+});
+
+/** Peers of host 0 over a transport that keeps what was sent. */
+class Desk {
+  readonly clock = new VirtualClock();
+  readonly view = new DataView(new ArrayBuffer(2048));
+  readonly sent: { to: number; sequence: number }[] = [];
+  readonly counters: OverlayCounters;
+  readonly peers: Peers;
+  private readonly cube = new KnCube(2, 8);
+
+  constructor() {
+    const bytes = new Uint8Array(this.view.buffer);
+    this.counters = makeCounters(() => this.peers.received);
+    this.peers = new Peers({
+      self: 0, cube: this.cube, clock: this.clock, heartbeatUs: 1e6, detectUs: 3.5e6, counters: this.counters,
+      transport: { bytes, view: this.view, begin: () => 0, send: (to) => this.sent.push({ to, sequence: this.view.getUint32(Header.sequence) }) },
+      onSuspect: () => undefined, onRestart: () => undefined,
+    });
+    this.peers.setLease(Infinity);
+  }
+
+  /** A heartbeat comes; whether it is accepted. */
+  hear(from: number, incarnation: number, sequence: number, identifiers: number): boolean {
+    const at = 1024;
+    writeHeader(this.view, at, Heartbeat.type, Heartbeat.bytes, this.cube, from, incarnation);
+    this.view.setUint32(at + Header.sequence, sequence);
+    this.view.setUint32(at + Heartbeat.sentUs, 7);
+    this.view.setUint32(at + Heartbeat.echoUs, 0xffffffff);
+    this.view.setUint16(at + Heartbeat.identifiers, identifiers);
+    this.view.setUint16(at + Heartbeat.isAnswer, 0);
+    const row = this.peers.accept(from, at, Heartbeat.bytes);
+    if (row > 0) this.peers.onHeartbeat(row, at);
+    return row > 0;
+  }
+}
+
+t.test('rows of peers against objects in a map: whoever is needed, no longer needed, heard, suspected or forgotten', (t) => {
+  interface Model { peer: Peer; uses: number; incarnation: number; identifiers: number; heard: number; sent: number; cameUs: number }
+  const steps = fc.array(fc.tuple(fc.constantFrom('need', 'need', 'release', 'hear', 'hear', 'again', 'restart', 'send', 'tick', 'wait'), fc.integer({ min: 1, max: 60 })), { maxLength: 400, size: 'max' });
+  fc.assert(fc.property(steps, (steps) => {
+    const desk = new Desk();
+    const { clock, sent, counters, peers } = desk;
+    const models = new Map<number, Model>();
+    let first = 1;
+    const model = (host: number): Model => {
+      let known = models.get(host);
+      if (known === undefined) models.set(host, known = { peer: peers.know(host), uses: 0, incarnation: 0, identifiers: 0, heard: 0, sent: first, cameUs: clock.nowUs() });
+      return known;
+    };
+    for (const [step, host] of steps) {
+      sent.length = 0;
+      const one = step === 'tick' || step === 'wait' ? undefined : model(host);
+      const expected: { to: number; sequence: number }[] = [];
+      if (one !== undefined && step === 'need') {
+        peers.need(host);
+        one.uses++;
+      } else if (one !== undefined && step === 'release') {
+        if (one.uses > 0) {
+          peers.release(host);
+          one.uses--;
+        }
+      } else if (one !== undefined && (step === 'hear' || step === 'restart')) {
+        if (step === 'restart' || one.incarnation === 0) one.incarnation++;
+        one.identifiers = host + one.heard;
+        if (!desk.hear(host, one.incarnation, ++one.heard, one.identifiers)) return false;
+        one.cameUs = clock.nowUs();
+        if (one.uses === 0) expected.push({ to: host, sequence: one.sent++ });
+      } else if (one !== undefined && step === 'again') {
+        if (one.heard > 0 && desk.hear(host, one.incarnation, one.heard, 9)) return false;
+      } else if (one !== undefined) {
+        peers.begin(Heartbeat.type, Heartbeat.bytes);
+        peers.send(host);
+        expected.push({ to: host, sequence: one.sent++ });
+      } else if (step === 'wait') clock.advance(host * 1e6);
+      else {
+        peers.tick(1);
+        for (const [to, one] of models) {
+          if (one.uses > 0) expected.push({ to, sequence: one.sent++ });
+          else if (clock.nowUs() - one.cameUs >= 60e6) {
+            first = Math.max(first, one.sent);
+            models.delete(to);
+          }
+        }
+        const byHost = (a: { to: number }, b: { to: number }): number => a.to - b.to;
+        sent.sort(byHost);
+        expected.sort(byHost);
+      }
+      if (JSON.stringify(sent) !== JSON.stringify(expected)) return false;
+      const active = new Set(peers.active.map(({ host }) => host));
+      let suspects = 0;
+      for (let host = 1; host <= 60; host++) {
+        const one = models.get(host);
+        const peer = peers.get(host);
+        if (peer !== one?.peer) return false;
+        if (active.has(host) !== (one !== undefined && one.uses > 0)) return false;
+        if (one !== undefined && (peer!.incarnation !== one.incarnation || peer!.identifiers !== one.identifiers || peer!.uses !== one.uses)) return false;
+        if (peer?.suspected === true) suspects++;
+      }
+      if (suspects !== peers.suspects) return false;
+    }
+    return counters.received === counters.dropped.replayed + steps.filter(([step]) => step === 'hear' || step === 'restart').length;
+  }), { numRuns: 200 });
   t.end();
 });
