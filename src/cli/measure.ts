@@ -54,10 +54,13 @@ export function checkWritable({ json, report }: OutputOptions): void {
   for (const path of [json, report]) {
     if (path === undefined) continue;
     try {
-      if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) throw new Error('it is a directory');
-      accessSync(dirname(resolve(path)), constants.W_OK);
+      if (path === '') throw new Error('it names no file');
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found?.isDirectory() === true || path.endsWith('/')) throw new Error('it is a directory');
+      // With the slash: what is to be written into must be a directory.
+      accessSync(found === undefined ? `${dirname(resolve(path))}/` : path, constants.W_OK);
     } catch (error) {
-      throw new RingcubeError('ERR_INVALID_ARGUMENT', `${path}: can't be written: ${(error as Error).message}`);
+      throw new RingcubeError('ERR_INVALID_ARGUMENT', `${path === '' ? '""' : path}: can't be written: ${(error as Error).message}`);
     }
   }
 }

@@ -65,6 +65,9 @@ t.test('wrong input gets one line that says what would be right, and exit code 2
     [['sim', 'refuse', '--routers', '5'], /--routers: refuse doesn't take it; it takes --k$/m],
     [['sim', 'breaks', '--k', '5'], /--k: breaks doesn't take it; it takes no parameters$/m],
     [['sim', 'tenfold', '--json', `${dir}/no/such/x.json`], /can't be written/],
+    [['sim', 'tenfold', '--json', ''], /"": can't be written: it names no file/],
+    [['sim', 'tenfold', '--report', `${import.meta.filename}/x.html`], /x\.html: can't be written: ENOTDIR/],
+    [['sim', 'tenfold', '--report', `${dir}/new/`], /new\/: can't be written: it is a directory/],
     [['reproduce', '--report', dir], /directory/],
     [['reproduce', '--k', '2'], /unknown option '--k'/],
   ];
