@@ -1,5 +1,5 @@
 // agreement: what both simulators can do, done by both: the hosts' real code, message by message, and the flow-level trees.
-import { Random } from '../../src/base/index.js';
+import { Random, invalid } from '../../src/base/index.js';
 import { KnCube, Router } from '../../src/overlay/index.js';
 import { type Figure, type Target, humanize } from '../../src/report/index.js';
 import { DeliveryTree, World, formOverlay } from '../../src/sim/index.js';
@@ -15,6 +15,8 @@ const GRAFTING_US = 10 * HEARTBEAT_US;
 const SHAPES = [[2, 6], [2, 8], [3, 4], [4, 3], [5, 2], [16, 2]] as const;
 /** Both are functions of costs alone; random routing draws, and draws differently. */
 const ROUTINGS = ['greedy', 'odr'] as const;
+/** With a delay of its own between any two of them. */
+const MOST_HOSTS = 4096;
 const [LEAST_US, MOST_US] = [1000, 40_000];
 
 /** Hosts whose parents are the same both ways, and by how much delays differ at most, in µs a hop. */
@@ -52,6 +54,7 @@ function compare(cube: KnCube, routing: 'greedy' | 'odr', random: Random): { sam
 
 function run({ parameters, seed, progress, signal }: SimContext): Promise<ExperimentOutput> {
   const asked = askedShape(parameters);
+  if (asked !== undefined && asked.size > MOST_HOSTS) throw invalid('k and n', `${asked.k} and ${asked.n}`, `of at most ${MOST_HOSTS} identifiers, each with a host`);
   const cubes = asked === undefined ? SHAPES.map(([k, n]) => new KnCube(k, n)) : [asked];
   const series = new Series(NAME);
   let [same, hosts, mostUs, done] = [0, 0, 0, 0];

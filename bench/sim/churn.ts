@@ -4,7 +4,7 @@ import { type HostNumber, type OverlayNode } from '../../src/overlay/index.js';
 import { type Figure, type Result, type Target, humanize, summarize } from '../../src/report/index.js';
 import { type HostNetwork, World, addNode, formOverlay } from '../../src/sim/index.js';
 import { type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
-import { askedShape, hostsOf, networkFor, smallestShape, wholeParameter } from './flow-setup.js';
+import { MOST_WORLD_HOSTS, askedShape, hostsOf, networkFor, smallestShape, wholeParameter } from './flow-setup.js';
 
 const NAME = 'churn';
 const HOSTS = 4096;
@@ -168,7 +168,7 @@ function maxDelayUs(network: HostNetwork, hosts: number): number {
 async function run(context: SimContext): Promise<ExperimentOutput> {
   const { parameters, seed, signal, progress } = context;
   const shape = askedShape(parameters);
-  const hosts = hostsOf(parameters, HOSTS, shape);
+  const hosts = hostsOf(parameters, HOSTS, shape, MOST_WORLD_HOSTS);
   const subscribers = wholeParameter(parameters, 'subscribers', Math.min(SUBSCRIBERS, hosts - 1), 1, hosts - 1, ': all but the publisher');
   const random = new Random(seed >>> 0).fork(NAME);
   const step = async (done: number, what: string): Promise<void> => {

@@ -5,7 +5,7 @@ import { type Figure, type Target, humanize } from '../../src/report/index.js';
 import { EventHeap, World, formOverlay } from '../../src/sim/index.js';
 import { pick, ratio } from '../context.js';
 import { type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
-import { askedShape, hostsOf, networkFor, smallestShape } from './flow-setup.js';
+import { MOST_WORLD_HOSTS, askedShape, hostsOf, networkFor, smallestShape } from './flow-setup.js';
 import { Series } from './series.js';
 
 const NAME = 'events';
@@ -54,7 +54,7 @@ const perSecond = (count: number, startMs: number): number => (1e3 * count) / (p
 async function run(context: SimContext): Promise<ExperimentOutput> {
   const { parameters, seed, signal, progress } = context;
   const shape = askedShape(parameters);
-  const hosts = hostsOf(parameters, HOSTS, shape);
+  const hosts = hostsOf(parameters, HOSTS, shape, MOST_WORLD_HOSTS);
   const { k, n } = shape ?? smallestShape(2, hosts);
   const random = new Random(seed >>> 0).fork(NAME);
   const { network } = await networkFor({ ...context, parameters: { routers: ROUTERS, ...parameters } }, hosts, seed, (share) => {

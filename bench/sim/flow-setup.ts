@@ -7,6 +7,8 @@ import { type SimContext, type SimParameters } from './experiment.js';
 
 const MOST_HOSTS = 2 ** 24;
 const SAMPLE_MS = 50;
+/** Of a world that is simulated message by message: more would be minutes and gigabytes. */
+export const MOST_WORLD_HOSTS = 65_536;
 
 /** The least kⁿ identifiers for so many hosts, n whole. */
 export function smallestShape(k: number, hosts: number): { k: number; n: number } {
@@ -30,10 +32,10 @@ export function askedShape({ k, n }: SimParameters): KnCube | undefined {
   return new KnCube(k, n);
 }
 
-/** Hosts of an experiment, no more than its smallest cube has identifiers. */
-export function hostsOf(parameters: SimParameters, usual: number, shape: KnCube | undefined): number {
-  const most = shape === undefined ? MOST_HOSTS : shape.size;
-  const why = shape === undefined ? '' : `: the ${shape.k}x${shape.n} cube has that many identifiers`;
+/** Hosts of an experiment, no more than its smallest cube has identifiers, and `limit`. */
+export function hostsOf(parameters: SimParameters, usual: number, shape: KnCube | undefined, limit = MOST_HOSTS): number {
+  const most = Math.min(limit, shape?.size ?? limit);
+  const why = shape === undefined || shape.size > limit ? '' : `: the ${shape.k}x${shape.n} cube has that many identifiers`;
   return wholeParameter(parameters, 'hosts', Math.min(usual, most), 2, most, why);
 }
 

@@ -49,6 +49,8 @@ t.test('the experiments over the world, small', async (t) => {
   t.equal(events.targets.length, 1);
   for (const { figures } of [churn, events]) for (const { results, y } of figures) t.ok(results.some(({ metric, unit }) => metric === y.metric && unit === y.unit));
   await t.rejects(output('churn', { hosts: 8, subscribers: 8 }), { code: 'ERR_INVALID_ARGUMENT' });
+  for (const name of ['churn', 'events']) await t.rejects(output(name, { hosts: 65_537 }), { message: 'hosts: got 65537, must be a whole number from 2 to 65536' });
+  await t.rejects(async () => output('agreement', { k: 2, n: 13 }), { message: 'k and n: got "2 and 13", must be of at most 4096 identifiers, each with a host' });
 });
 
 t.test('what is broken is seen: two holders, a loop that lasts, a vacant identifier, an orphan', (t) => {
