@@ -45,8 +45,9 @@ export function refusedStep(costsUs: ArrayLike<number>, at: number, degree: numb
  * - If none, the request goes on where the subscriber is: to the one of them that is nearest to *it*, by its own measurement, not to the one nearest to
  *   P. The way leads towards its part of the network, as in Overcast (Jannotti et al. 2000) or NICE (Banerjee et al. 2002), where it has most to gain.
  * - Nobody's met bound is sacrificed: i refuses where breaksBound() says so, for the subscriber's other channels and for i's. As others choose their
- *   parents anew after a swap, what was foreseen may not come; both measure again, and the swap is undone if the asker is no better off, or a
- *   bound of i that was met is not.
+ *   parents anew after a swap, what was foreseen may not come; at flow level both measure again, and the swap is undone if the asker is no better
+ *   off, or a bound of i that was met is not. Between hosts (swaps.ts) it stands, and the asker doesn't
+ *   mind its other channels; where its bound is still missed it tries again.
  *
  * That a swap changes places so that link costs fall, and only then, is Qiu et al.'s PROP ("Towards location-aware topology in both unstructured and
  * structured P2P systems", ICPP 2007); weights, bounds and the search along the tree are this rule's.
