@@ -174,6 +174,7 @@ export class Bounds {
 
   private settle(stream: Stream, subscription: Subscription, reason: RefusalReason | undefined, bestUs = stream.delayUs): void {
     const { publisher, delayUs } = stream;
+    if (subscription.closed) return;
     const before = subscription.admissions.get(publisher);
     const admission: Admission = { publisher, accepted: reason === undefined, ...(reason === undefined ? {} : { reason }), delayUs, bestUs };
     subscription.admissions.set(publisher, admission);

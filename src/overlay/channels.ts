@@ -299,6 +299,8 @@ export class Channels {
   /** The lease is gone: nothing is published from here any more. */
   fence(): void {
     for (const publication of this.publications.values()) publication.stream = undefined;
+    // Another lease is another version, and has numbers of its own.
+    this.sequences.clear();
   }
 
   /** Ends all. */

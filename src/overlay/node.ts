@@ -110,6 +110,8 @@ export class OverlayNode implements Endpoint {
   private readonly swaps: Swaps;
   private readonly random: Random;
   private leaving: boolean;
+  /** Whom to tell when it has left. */
+  private readonly onLeft: (() => void)[];
   private running: boolean;
   /** Counts starts: what was to be done in an earlier life is not. */
   private life: number;
@@ -146,6 +148,7 @@ export class OverlayNode implements Endpoint {
     this.onEarlier = () => undefined;
     this.random = random;
     this.leaving = false;
+    this.onLeft = [];
     this.running = false;
     this.life = 0;
     this.timers = new Timers(() => clock.nowUs());
@@ -243,9 +246,14 @@ export class OverlayNode implements Endpoint {
     });
   }
 
-  /** Leaves: children find other parents, identifiers go to hosts beside, then the lease ends. `done` is called when that is over, in a bounded time. */
+  /** Leaves: children find other parents, identifiers go to hosts beside, then the lease ends. `done` is called when that is over, in a bounded time; at once for one that has stopped. */
   leave(done: () => void = () => undefined): void {
-    if (!this.running || this.leaving) return;
+    if (!this.running) {
+      done();
+      return;
+    }
+    this.onLeft.push(done);
+    if (this.leaving) return;
     this.leaving = true;
     this.membership.leaving = true;
     this.channels.close();
@@ -253,7 +261,7 @@ export class OverlayNode implements Endpoint {
     const { life } = this;
     this.timers.after(AWAY_HEARTBEATS * this.heartbeatUs, () => {
       if (this.isStill(life)) this.handovers.giveAll();
-      this.awaitHandovers(HANDOVER_HEARTBEATS, life, done);
+      this.awaitHandovers(HANDOVER_HEARTBEATS, life);
     });
   }
 
@@ -261,24 +269,24 @@ export class OverlayNode implements Endpoint {
     return this.running && this.life === life;
   }
 
-  private awaitHandovers(heartbeats: number, life: number, done: () => void): void {
+  private awaitHandovers(heartbeats: number, life: number): void {
     if (heartbeats > 0 && this.isStill(life) && !(this.membership.holdings.size === 0 && this.handovers.isIdle)) {
       this.timers.after(this.heartbeatUs, () => {
-        this.awaitHandovers(heartbeats - 1, life, done);
+        this.awaitHandovers(heartbeats - 1, life);
       });
       return;
     }
     if (this.isStill(life)) this.stop();
-    done();
   }
 
-  /** Stops at once. What it held is vacant as soon as the directory hears of it, or the lease ends. */
+  /** Stops at once. What it held is vacant as soon as the directory hears of it, or the lease ends. Subscriptions and publications wait for another start(). */
   stop(): void {
     if (!this.running) return;
     this.running = false;
     // Without a lease nothing begins anew with the identifiers that are still to go.
     this.keeper.stop();
     this.fence();
+    for (const done of this.onLeft.splice(0)) done();
   }
 
   /** Whether this host may act as holder of an identifier now. */
@@ -292,6 +300,7 @@ export class OverlayNode implements Endpoint {
     this.trees.closeAll();
     this.handovers.fence();
     this.membership.fence();
+    this.peers.silence();
   }
 
   private onIdentifiers(): void {

@@ -123,6 +123,11 @@ export class Peers {
     return this.state[RECEIVED];
   }
 
+  /** The lease is gone: what is still under way here says nothing any more. */
+  silence(): void {
+    this.incarnation = 0;
+  }
+
   /** A new incarnation knows nobody: what is left of the old one would be misunderstood. */
   restart(incarnation: number): void {
     this.incarnation = incarnation;
@@ -267,6 +272,7 @@ export class Peers {
 
   private sendToRow(row: number): void {
     const { state } = this;
+    if (this.incarnation === 0) return;
     this.view.setUint32(this.at + Header.sequence, state[row + Row.sequence]++);
     this.counters.sent++;
     this.transport.send(state[row + Row.host], this.length);

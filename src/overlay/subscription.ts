@@ -84,6 +84,8 @@ export class Subscription {
   /** @internal */
   deliver(at: number, length: number, ageUs: number, publisher: HostNumber): void {
     const { counters, boundUs } = this;
+    // Another subscription's callback may have closed this one just now.
+    if (this.closed) return;
     counters.received++;
     if (ageUs > counters.maxAgeUs) counters.maxAgeUs = ageUs;
     if (ageUs > boundUs) {

@@ -115,7 +115,7 @@ export class Swaps {
     if (this.wish !== undefined || maxDepth === 0) return false;
     const mine = membership.nearest(stream.root, stream.rank).find(({ identifier }) => !isAnchor(identifier));
     // One that holds several would leave the others where they are.
-    if (mine === undefined || membership.holdings.size !== 1 || stream.rank <= 1) return false;
+    if (mine === undefined || membership.holdings.size !== 1 || stream.rank <= 1 || this.isBoundElsewhere(stream)) return false;
     const wish: Wish = { stream, boundUs, done, timer: undefined, mine: mine.identifier, theirs: -1, partner: NO_HOST, refusals: 0, again: () => undefined };
     this.wish = wish;
     this.measure(wish, [{ host: stream.publisher, identifier: stream.root }], 0);
@@ -333,14 +333,19 @@ export class Swaps {
     return membership.holdings.size === 1 && membership.holds(mine) && !isAnchor(mine) && !(this.wish !== undefined && this.wish.theirs >= 0);
   }
 
+  /** Whether another stream meets a bound here: nobody knows what it would take from elsewhere. */
+  private isBoundElsewhere(stream: Stream | undefined): boolean {
+    for (const other of this.options.trees.streams.values()) {
+      if (other !== stream && other.subscriptions.some(({ boundUs }) => boundUs < Infinity && other.delayUs <= boundUs)) return true;
+    }
+    return false;
+  }
+
   /** Whether the swap breaks no bound that is met here; and, by the improved rule, whether all concerned gain by it. */
   private isWorth(offer: Offer): boolean {
-    const { trees, peers, self, unmeasuredUs } = this.options;
+    const { peers, self, unmeasuredUs } = this.options;
     const { stream, parent } = offer;
-    // Of other streams nobody knows what they would take from there.
-    for (const other of trees.streams.values()) {
-      if (other !== stream && other.subscriptions.some(({ boundUs }) => boundUs < Infinity && other.delayUs <= boundUs)) return false;
-    }
+    if (this.isBoundElsewhere(stream)) return false;
     if (stream?.isOnTree !== true) return true;
     // The child of what is its child now; or of the other's parent.
     const thenUs = parent === self ? offer.thenUs + offer.peer.oneWayUs(unmeasuredUs) : offer.parentUs + (peers.get(parent)?.oneWayUs(unmeasuredUs) ?? unmeasuredUs);

@@ -356,6 +356,7 @@ class Desk {
       onSuspect: () => undefined, onRestart: () => undefined,
     });
     this.peers.setLease(Infinity);
+    this.peers.restart(0xffffffff);
   }
 
   /** A heartbeat comes; whether it is accepted. */

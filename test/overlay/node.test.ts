@@ -242,6 +242,24 @@ t.test('a directory that fails in every way, answers in any order, and hosts tha
   t.end();
 });
 
+t.test('whoever asks a host to leave is told when it has: in a bounded time, however often it was asked, also if it was stopped meanwhile', (t) => {
+  const rig = new Rig({ hosts: 3, k: 2, n: 3, seed: 3 }).joined(3);
+  const told: string[] = [];
+  const note = (what: string) => () => told.push(what);
+  rig.node(1).leave(note('asked'));
+  rig.node(1).leave(note('asked again'));
+  t.same(told, []);
+  rig.run(8 * SECOND);
+  t.same(told.splice(0), ['asked', 'asked again']);
+  rig.node(1).leave(note('gone'));
+  t.same(told.splice(0), ['gone']);
+  rig.node(2).leave(note('stopped meanwhile'));
+  rig.run(0.5 * SECOND);
+  rig.node(2).stop();
+  t.same(told, ['stopped meanwhile']);
+  t.end();
+});
+
 t.test('a host that stops and starts at once lives one life: one heartbeat a period to each peer, one lease, its publications go on', (t) => {
   const rig = new Rig({ hosts: 4, k: 2, n: 3, seed: 2 }).joined(3);
   const node = rig.node(1);

@@ -275,3 +275,20 @@ t.test('exchange: a late subscriber comes nearer to its publisher and into its b
   t.ok(then < late, `${late} late before, ${then} after`);
   t.end();
 });
+
+t.test('exchange: who has another stream in time asks for no other place, as nobody knows what that would take from there', (t) => {
+  for (const isBound of [false, true]) {
+    const far = { '0-1': 50 * MS, '0-2': 50 * MS, '0-4': 50 * MS };
+    const rig = cube({ node: { exchangeDepth: 3 } }, far);
+    rig.node(0).advertise(CHANNEL, 100);
+    rig.node(4).advertise(CHANNEL + 1, 100);
+    if (isBound) for (let host = 0; host < 8; host++) rig.subscribe(host, CHANNEL + 1, { boundUs: 10 * SECOND });
+    rig.run(3 * SECOND);
+    const late = ask(rig, 7, { boundUs: 25 * MS, bestEffort: true });
+    rig.run(30 * SECOND);
+    const asked = rig.live.reduce((sum, { counters }) => sum + counters.swaps + counters.swapsRefused, 0);
+    t.equal(asked > 0, !isBound, `${asked} swaps asked for`);
+    t.equal(late.subscription.admissions.size, 1);
+  }
+  t.end();
+});
