@@ -5,24 +5,24 @@ import { doctorCommand } from './doctor-command.js';
 import { runProgram } from './exit.js';
 import { version } from './package.js';
 
-/** They do without the addon, to be there when it can't be loaded; all else needs it. */
-const WITHOUT_ADDON = ['doctor', 'sim', 'reproduce'];
+/** Each loaded only when it is meant: some take a while, and some need the addon. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  doctor: () => Promise.resolve(doctorCommand()),
+  bench: async () => (await import('./bench-command.js')).benchCommand(),
+  host: async () => (await import('./host-command.js')).hostCommand(),
+  agent: async () => (await import('./agent-command.js')).agentCommand(),
+  sim: async () => (await import('./sim-command.js')).simCommand(),
+  reproduce: async () => (await import('./reproduce-command.js')).reproduceCommand(),
+};
 
 const program = new Command('ringcube')
   .description('A testbed for user-level data-stream processing: an emulated virtio-net card, and everything above it.')
   .version(version())
   .showSuggestionAfterError()
-  .exitOverride()
-  .addCommand(doctorCommand().exitOverride());
+  .exitOverride();
 
 await runProgram(program, async () => {
-  if (process.argv[2] === 'doctor') return;
-  const { reproduceCommand } = await import('./reproduce-command.js');
-  const { simCommand } = await import('./sim-command.js');
-  program.addCommand(simCommand().exitOverride()).addCommand(reproduceCommand().exitOverride());
-  if (WITHOUT_ADDON.includes(process.argv[2])) return;
-  const { agentCommand } = await import('./agent-command.js');
-  const { benchCommand } = await import('./bench-command.js');
-  const { hostCommand } = await import('./host-command.js');
-  program.addCommand(benchCommand().exitOverride()).addCommand(hostCommand().exitOverride()).addCommand(agentCommand());
+  const meant = process.argv[2];
+  const loads = Object.hasOwn(COMMANDS, meant) ? [COMMANDS[meant]] : Object.values(COMMANDS);
+  for (const load of loads) program.addCommand((await load()).exitOverride());
 });
