@@ -58,6 +58,8 @@ export class Router {
   readonly routing: Routing;
   private readonly random: Random | undefined;
   private readonly ports: Int32Array;
+  /** No digit can be as far one way as the other. */
+  private readonly hasOneWay: boolean;
 
   /** @param random needed by the routing `random` alone; without it that throws ERR_INVALID_ARGUMENT, as does an unknown routing */
   constructor(cube: KnCube, routing: Routing, random?: Random) {
@@ -67,6 +69,7 @@ export class Router {
     this.routing = routing;
     this.random = random;
     this.ports = new Int32Array(cube.degree);
+    this.hasOneWay = cube.k === 2 || cube.k % 2 === 1;
   }
 
   /** The port to take; −1 at the destination, or where every link that leads nearer to it is dead. */
@@ -95,6 +98,11 @@ export class Router {
   /** Of `ports` a live dimension, each as likely as the others; of its two ports, where both are live, either. */
   private drawPort(count: number, costs: LinkCosts, at: number): number {
     const { ports } = this;
+    // For k = 2 and odd k a dimension has one port: any of them, and only if that is dead one of those that live, each still as likely as the others.
+    if (this.hasOneWay && count > 0) {
+      const port = ports[Math.floor((this.random!.uint32() / 2 ** 32) * count)];
+      if (costs[at + port] < Infinity) return port;
+    }
     // The dimension of a port; two ports of one dimension stand side by side.
     const shift = this.cube.k === 2 ? 0 : 1;
     let live = 0;
