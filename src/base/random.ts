@@ -46,6 +46,11 @@ export class Random {
     return this.#generator.next() >>> 0;
   }
 
+  /** A uniform integer from −2^31 to 2^31 − 1. Unlike half of those of uint32() it is a small integer to V8, and costs no heap wherever it goes. */
+  int32(): number {
+    return this.#generator.next() | 0;
+  }
+
   /** A uniform integer, both ends included. Throws ERR_INVALID_ARGUMENT unless both are safe integers in order. */
   int(lowInclusive: number, highInclusive: number): number {
     if (!Number.isSafeInteger(lowInclusive)) throw invalid('lowInclusive', lowInclusive, 'a safe integer');

@@ -83,6 +83,13 @@ t.test('random', (t) => {
     fc.assert(fc.property(anySeed, (seed) => String(draws(new Random(seed), 8)) === String(draws(new Random(seed), 8))));
     t.end();
   });
+  t.test('int32() draws what uint32() does, as a signed number', (t) => {
+    const [signed, unsigned] = [new Random(3), new Random(3)];
+    const drawn = Array.from({ length: 1000 }, () => signed.int32());
+    t.same(drawn.map((word) => word >>> 0), Array.from({ length: 1000 }, () => unsigned.uint32()));
+    t.ok(drawn.some((word) => word < 0) && drawn.some((word) => word > 0));
+    t.end();
+  });
   t.test('near seeds and labels give unrelated streams', (t) => {
     const seen = new Set<number>();
     for (let seed = 0; seed < 1000; seed++) {

@@ -100,7 +100,7 @@ export class Router {
     const { ports } = this;
     // For k = 2 and odd k a dimension has one port: any of them, and only if that is dead one of those that live, each still as likely as the others.
     if (this.hasOneWay && count > 0) {
-      const port = ports[Math.floor((this.random!.uint32() / 2 ** 32) * count)];
+      const port = ports[Math.floor((this.random!.int32() / 2 ** 32 + 0.5) * count)];
       if (costs[at + port] < Infinity) return port;
     }
     // The dimension of a port; two ports of one dimension stand side by side.
@@ -115,7 +115,7 @@ export class Router {
     }
     if (live === 0) return -1;
     // One draw a decision: its whole part is the dimension, its next bit the side.
-    const drawn = Math.floor((this.random!.uint32() / 2 ** 32) * 2 * dimensions);
+    const drawn = Math.floor((this.random!.int32() / 2 ** 32 + 0.5) * 2 * dimensions);
     if (live === dimensions) return ports[drawn >> 1];
     let i = 0;
     for (let skip = drawn >> 1; skip > 0; skip--) i += i + 1 < live && ports[i] >> shift === ports[i + 1] >> shift ? 2 : 1;
