@@ -7,7 +7,7 @@ import { type Membership } from './membership.js';
 import { type Peers } from './peers.js';
 import { MAX_CHANNEL, type Stream } from './stream.js';
 import { Subscription, type SubscriptionOptions, milliRateOf } from './subscription.js';
-import { type HostNumber, MAX_HOST } from './transport.js';
+import { type HostNumber, isHostNumber } from './transport.js';
 import { type Trees } from './trees.js';
 
 /** What a publisher's entry in the directory says. */
@@ -207,7 +207,7 @@ export class Channels {
   private onPublisher(channel: number, publisher: HostNumber, entry: Entry | undefined): void {
     const { cubeSize, trees, self } = this.options;
     const followed = this.followed.get(channel);
-    if (followed === undefined || !(Number.isInteger(publisher) && publisher >= 0 && publisher <= MAX_HOST)) return;
+    if (followed === undefined || !isHostNumber(publisher)) return;
     const announcement = entry === undefined ? undefined : parse(entry, cubeSize);
     if (announcement !== undefined) {
       followed.publishers.set(publisher, announcement);

@@ -101,6 +101,18 @@ export function malformation(view: DataView, at: number, length: number, cube: K
   return undefined;
 }
 
+/** What messages about a stream begin with, all in one place. */
+export const Name = { channel: 20, publisher: 24 } as const;
+
+export function writeName(view: DataView, at: number, { channel, publisher }: { channel: number; publisher: number }): void {
+  view.setUint32(at + Name.channel, channel);
+  view.setUint32(at + Name.publisher, publisher);
+}
+
+export function readName(view: DataView, at: number): { channel: number; publisher: number } {
+  return { channel: view.getUint32(at + Name.channel), publisher: view.getUint32(at + Name.publisher) };
+}
+
 /** Writes all of a header but its sequence, which differs by receiver. */
 export function writeHeader(view: DataView, at: number, type: number, length: number, cube: KnCube, from: number, incarnation: number): void {
   view.setUint32(at, (MAGIC << 16) | (VERSION << 8) | type);

@@ -1,5 +1,5 @@
 import { type Clock } from '../base/index.js';
-import { Data } from './codec.js';
+import { Data, writeName } from './codec.js';
 import { type OverlayCounters } from './counters.js';
 import { type Peer } from './peer.js';
 import { type Peers } from './peers.js';
@@ -75,8 +75,7 @@ export class Delivery {
   private begin(stream: Stream, length: number, sequence: number, ageUs: number): number {
     const { transport: { view }, peers } = this.options;
     const at = peers.begin(Data.type, length);
-    view.setUint32(at + Data.channel, stream.channel);
-    view.setUint32(at + Data.publisher, stream.publisher);
+    writeName(view, at, stream);
     view.setUint32(at + Data.version, stream.version);
     view.setUint32(at + Data.sequence, sequence);
     view.setUint32(at + Data.ageUs, ageUs);

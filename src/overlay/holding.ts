@@ -1,5 +1,5 @@
 import { type Entry } from './directory.js';
-import { type HostNumber, MAX_HOST, NO_HOST } from './transport.js';
+import { type HostNumber, NO_HOST, isHostNumber } from './transport.js';
 
 /** Under which key of the directory an identifier's holder stands, as a decimal number. */
 export function identifierKey(identifier: number): string {
@@ -9,7 +9,7 @@ export function identifierKey(identifier: number): string {
 /** Whom an identifier's entry names; NO_HOST for nobody, or nothing that could be a host. */
 export function holderIn(entry: Entry | undefined): HostNumber {
   const host = entry === undefined ? NO_HOST : Number(entry.value);
-  return Number.isInteger(host) && host >= 0 && host <= MAX_HOST ? host : NO_HOST;
+  return isHostNumber(host) ? host : NO_HOST;
 }
 
 /** An identifier that is ours, and who holds those next to it. */

@@ -15,7 +15,7 @@ import { Peers } from './peers.js';
 import { HostShare, type HostShareOptions } from './qos.js';
 import { type Subscription, type SubscriptionOptions } from './subscription.js';
 import { Swaps } from './swaps.js';
-import { type Endpoint, type HostNumber, MAX_HOST, type Transport } from './transport.js';
+import { type Endpoint, type HostNumber, MAX_HOST, type Transport, isHostNumber } from './transport.js';
 import { Trees } from './trees.js';
 
 export interface OverlayOptions {
@@ -119,7 +119,7 @@ export class OverlayNode implements Endpoint {
   constructor(options: OverlayOptions) {
     const { host, transport, clock, directory, random, routing = 'greedy', exchangeDepth = 0, exchangeRule = 'improved' } = options;
     const share = new HostShare(options.share ?? { copyUs: 0, ratePerS: 1 });
-    if (!Number.isInteger(host) || host < 0 || host > MAX_HOST) throw invalid('host', host, `a whole number from 0 to ${MAX_HOST}`);
+    if (!isHostNumber(host)) throw invalid('host', host, `a whole number from 0 to ${MAX_HOST}`);
     const heartbeatUs = positive('heartbeatUs', options.heartbeatUs ?? 1e6);
     const detectUs = positive('detectUs', options.detectUs ?? 3.5 * heartbeatUs);
     if (detectUs < 2.5 * heartbeatUs) throw invalid('detectUs', detectUs, `at least 2.5 heartbeats (${2.5 * heartbeatUs}): one may get lost`);

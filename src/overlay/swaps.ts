@@ -1,5 +1,5 @@
 import { type Random, type Timer, type Timers } from '../base/index.js';
-import { Exchange, Exchanged, Swap, SwapRefused, UNKNOWN } from './codec.js';
+import { Exchange, Exchanged, Swap, SwapRefused, UNKNOWN, readName, writeName } from './codec.js';
 import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
 import { DESCEND, STOP, branchGainUs, breaksBound, improvedStep, moverGainUs, publishedStep, refusedStep } from './exchange.js';
@@ -160,7 +160,7 @@ export class Swaps {
     const { peers, rule, transport: { view } } = this.options;
     const { stream } = wish;
     const at = peers.begin(Exchange.type, Exchange.bytes);
-    this.writeName(at, stream);
+    writeName(view, at, stream);
     view.setUint32(at + Exchange.mine, wish.mine);
     view.setUint32(at + Exchange.near, identifier);
     view.setUint32(at + Exchange.costUs, Math.round(costUs));
@@ -175,18 +175,12 @@ export class Swaps {
     });
   }
 
-  private writeName(at: number, { channel, publisher }: { channel: number; publisher: HostNumber }): void {
-    const { view } = this.options.transport;
-    view.setUint32(at + Exchange.channel, channel);
-    view.setUint32(at + Exchange.publisher, publisher);
-  }
-
   /** At P, or where it sent the subscriber. */
   onExchange(peer: Peer, at: number): void {
     const { cube, membership, peers, maxDepth, trees, counters: { dropped }, transport: { view } } = this.options;
     const near = view.getUint32(at + Exchange.near);
     const depth = view.getUint8(at + Exchange.depth);
-    const name = { channel: view.getUint32(at + Exchange.channel), publisher: view.getUint32(at + Exchange.publisher) };
+    const name = readName(view, at);
     if (view.getUint32(at + Exchange.mine) >= cube.size || near >= cube.size) {
       dropped.range++;
       return;
@@ -200,7 +194,7 @@ export class Swaps {
       else [places, isSwap] = this.published(stream, holding, peer, at, depth);
     }
     const reply = peers.begin(Exchanged.type, Exchanged.bytes + Exchanged.item * places.length);
-    this.writeName(reply, name);
+    writeName(view, reply, name);
     view.setUint32(reply + Exchanged.count, (places.length << 24) | ((isSwap ? 1 : 0) << 16) | (Math.min(depth + 1, 255) << 8));
     const thenUs = stream === undefined ? UNKNOWN : Math.round(this.passedOnUs(stream) + view.getUint32(at + Exchange.costUs));
     view.setUint32(reply + Exchanged.thenUs, thenUs);
@@ -287,7 +281,7 @@ export class Swaps {
     const { stream, partner } = wish;
     const below = behind(stream);
     const at = peers.begin(Swap.type, Swap.bytes);
-    this.writeName(at, stream);
+    writeName(view, at, stream);
     view.setUint32(at + Swap.mine, wish.mine);
     view.setUint32(at + Swap.yours, wish.theirs);
     view.setUint32(at + Swap.delayUs, Math.round(stream.delayUs));

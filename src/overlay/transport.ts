@@ -9,6 +9,11 @@ export const NO_HOST = 0xffffffff;
 /** The highest number of a host. */
 export const MAX_HOST = 2 ** 26 - 1;
 
+/** Whether a host could have this number. */
+export function isHostNumber(number: number): boolean {
+  return Number.isInteger(number) && number >= 0 && number <= MAX_HOST;
+}
+
 /** The longest message, in bytes: what fits into an Ethernet frame behind IPv6 and UDP headers (RFC 8200 §3, RFC 768). */
 export const MAX_MESSAGE_BYTES = 1452;
 

@@ -1,4 +1,4 @@
-import { Graft, Grafted, MAX_ANCESTORS, Prune, Refused, Rejoin } from './codec.js';
+import { Graft, Grafted, MAX_ANCESTORS, Prune, Refused, Rejoin, writeName } from './codec.js';
 import { type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { type Stream } from './stream.js';
@@ -11,7 +11,7 @@ export const REFUSAL = { rank: 1, loop: 2, capacity: 3, version: 4, offTree: 5, 
 const FLAG_16 = 0x100;
 const FLAG_32 = 0x1000000;
 
-type Name = Pick<Stream, 'channel' | 'publisher'>;
+type StreamName = Pick<Stream, 'channel' | 'publisher'>;
 
 /** Writes and sends what hosts of a tree say to each other. */
 export class TreeMessages {
@@ -21,10 +21,9 @@ export class TreeMessages {
     this.view = options.transport.view;
   }
 
-  private begin(type: number, length: number, { channel, publisher }: Name): number {
+  private begin(type: number, length: number, name: StreamName): number {
     const at = this.options.peers.begin(type, length);
-    this.view.setUint32(at + Graft.channel, channel);
-    this.view.setUint32(at + Graft.publisher, publisher);
+    writeName(this.view, at, name);
     return at;
   }
 
@@ -54,19 +53,19 @@ export class TreeMessages {
     this.options.peers.send(to);
   }
 
-  refused(name: Name & { version: number }, to: HostNumber, reason: number): void {
+  refused(name: StreamName & { version: number }, to: HostNumber, reason: number): void {
     const at = this.begin(Refused.type, Refused.bytes, name);
     this.view.setUint32(at + Refused.version, name.version);
     this.view.setUint32(at + Refused.reason, reason * FLAG_32);
     this.options.peers.send(to);
   }
 
-  prune(name: Name, to: HostNumber): void {
+  prune(name: StreamName, to: HostNumber): void {
     this.begin(Prune.type, Prune.bytes, name);
     this.options.peers.send(to);
   }
 
-  rejoin(name: Name, to: HostNumber): void {
+  rejoin(name: StreamName, to: HostNumber): void {
     this.begin(Rejoin.type, Rejoin.bytes, name);
     this.options.peers.send(to);
   }

@@ -1,6 +1,6 @@
 import { type Clock, type Timers } from '../base/index.js';
 import { Children } from './children.js';
-import { Graft, Grafted, Refused } from './codec.js';
+import { Grafted, Name, Refused, readName } from './codec.js';
 import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
 import { type Router } from './cube/router.js';
@@ -82,7 +82,7 @@ export class Trees {
   /** The stream that a message is about, all having the names in one place. */
   named(at: number): Stream | undefined {
     const { view } = this.options.transport;
-    return this.get(view.getUint32(at + Graft.channel), view.getUint32(at + Graft.publisher));
+    return this.get(view.getUint32(at + Name.channel), view.getUint32(at + Name.publisher));
   }
 
   /** The stream, begun if it isn't there; begun anew if its publisher has. */
@@ -385,7 +385,7 @@ export class Trees {
   /** Answers data that we don't want. */
   unwanted(peer: Peer, at: number): void {
     const { view } = this.options.transport;
-    this.messages.prune({ channel: view.getUint32(at + Graft.channel), publisher: view.getUint32(at + Graft.publisher) }, peer.host);
+    this.messages.prune(readName(view, at), peer.host);
   }
 
   /** Each heartbeat. */

@@ -105,24 +105,22 @@ export class DirectoryPort implements Directory {
       id: inner.id,
       ttlUs: inner.ttlUs,
       keepAlive: (done) => {
-        this.ask<undefined>((answer) => {
-          inner.keepAlive((failure) => {
-            answer(failure, undefined);
-          });
-        }, (failure) => {
-          done(failure);
-        });
+        this.askLease(inner, 'keepAlive', done);
       },
       revoke: (done) => {
-        this.ask<undefined>((answer) => {
-          inner.revoke((failure) => {
-            answer(failure, undefined);
-          });
-        }, (failure) => {
-          done(failure);
-        });
+        this.askLease(inner, 'revoke', done);
       },
     };
+  }
+
+  private askLease(inner: Lease, operation: 'keepAlive' | 'revoke', done: (failure: DirectoryFailure | undefined) => void): void {
+    this.ask<undefined>((answer) => {
+      inner[operation]((failure) => {
+        answer(failure, undefined);
+      });
+    }, (failure) => {
+      done(failure);
+    });
   }
 
   /** One operation: the way there, what it does, the way back, all within the timeout, or not. */
