@@ -1,8 +1,8 @@
 // events: how fast the message-accurate world runs, beside a loop over the same heap that does nothing.
 import { performance } from 'node:perf_hooks';
-import { Random } from '../../src/base/index.js';
+import { IdHeap, Random } from '../../src/base/index.js';
 import { type Figure, type Target, humanize } from '../../src/report/index.js';
-import { EventHeap, World, formOverlay } from '../../src/sim/index.js';
+import { World, formOverlay } from '../../src/sim/index.js';
 import { pick, ratio } from '../context.js';
 import { type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
 import { MOST_WORLD_HOSTS, askedShape, hostsOf, networkFor, smallestShape } from './flow-setup.js';
@@ -35,12 +35,12 @@ class Idler {
 function emptyLoop(hosts: number, waiting: number, periodUs: number, random: Random): (count: number) => void {
   const idlers = Array.from({ length: hosts }, () => new Idler());
   const delays = Float64Array.from({ length: DELAYS }, () => random.float() * periodUs);
-  const heap = new EventHeap(waiting);
+  const heap = new IdHeap(waiting);
   for (let id = 0; id < waiting; id++) heap.set(id, delays[id % DELAYS]);
   let next = 0;
   return (count) => {
     for (let i = 0; i < count; i++) {
-      const nowUs = heap.firstUs;
+      const nowUs = heap.firstKey;
       const id = heap.first;
       idlers[id % hosts].wake();
       // In its place: one way down the heap instead of two.

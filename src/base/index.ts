@@ -5,6 +5,7 @@ export { RingcubeError, type RingcubeErrorCode, invalid } from './errors.js';
 export { IndexedHeap } from './heap.js';
 export { LatencyHistogram, type LatencySummary } from './histogram.js';
 export { FixedQueue } from './queue.js';
+export { IdHeap } from './id-heap.js';
 export { Random } from './random.js';
 export { specialise } from './specialise.js';
 export { type Timer, Timers, TokenBucket } from './timers.js';

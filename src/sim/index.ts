@@ -18,7 +18,6 @@ export { type Topology } from './topology/topology.js';
 export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStubParameters, scaledTransitStub, transitStub } from './topology/transit-stub.js';
 export { WAXMAN_DEFAULTS, type WaxmanParameters, waxman } from './topology/waxman.js';
 export { type DirectoryFaults, type DirectoryOptions } from './world/directory.js';
-export { EventHeap } from './world/events.js';
 export { type CommonOptions, addNode, formOverlay } from './world/formation.js';
 export { Invariants, type InvariantsOptions } from './world/invariants.js';
 export { type Faults, type Island, type NetworkCounters, type NetworkOptions, SimNetwork } from './world/network.js';

@@ -1,7 +1,31 @@
-// The heap against a sorted list, and what it promises among equals.
+// The heaps against a sorted list, and what they promise among equals.
 import fc from 'fast-check';
 import t from 'tap';
-import { IndexedHeap } from '../../src/base/index.js';
+import { IdHeap, IndexedHeap } from '../../src/base/index.js';
+
+t.test('IdHeap is a list sorted by key, then by when it was set', (t) => {
+  const steps = fc.array(fc.tuple(fc.constantFrom('set', 'set', 'set', 'pop', 'remove'), fc.nat(40), fc.nat(12)), { maxLength: 200 });
+  fc.assert(fc.property(steps, (steps) => {
+    const heap = new IdHeap(8);
+    let model: { id: number; at: number }[] = [];
+    for (const [what, id, at] of steps) {
+      if (what === 'set') {
+        model = model.filter((entry) => entry.id !== id);
+        const place = model.findIndex((entry) => entry.at > at);
+        model.splice(place < 0 ? model.length : place, 0, { id, at });
+        heap.set(id, at);
+      } else if (what === 'remove') {
+        model = model.filter((entry) => entry.id !== id);
+        heap.remove(id);
+      } else if (heap.pop() !== (model.shift()?.id ?? -1)) return false;
+      if (heap.size !== model.length || heap.first !== (model[0]?.id ?? -1) || heap.firstKey !== (model[0]?.at ?? Infinity)) return false;
+      if (heap.has(id) !== model.some((entry) => entry.id === id)) return false;
+      if (heap.keyOf(id) !== (model.find((entry) => entry.id === id)?.at ?? Infinity)) return false;
+    }
+    return model.every(({ id }) => heap.pop() === id) && heap.size === 0;
+  }), { numRuns: 500 });
+  t.end();
+});
 
 t.test('any sequence of push, pop and remove is that of a list sorted by key, then by arrival', (t) => {
   const step = fc.oneof(

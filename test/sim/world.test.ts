@@ -1,10 +1,9 @@
-// The message-accurate world: its heap against a sorted list, what networks do to messages, each counted, the way to the directory, and hosts that stop.
-import fc from 'fast-check';
+// The message-accurate world: what networks do to messages, each counted, the way to the directory, and hosts that stop.
 import t from 'tap';
 import { type Clock, Random } from '../../src/base/index.js';
 import { type Directory, type DirectoryFailure, type Endpoint, type Entry, type HostNumber, MAX_MESSAGE_BYTES, type Transport } from '../../src/overlay/index.js';
 import { directoryConformance } from '../conformance/directory.js';
-import { EventHeap, type NetworkOptions, World, type WorldOptions } from '../../src/sim/index.js';
+import { type NetworkOptions, World, type WorldOptions } from '../../src/sim/index.js';
 
 const MS = 1e3;
 
@@ -57,29 +56,6 @@ function worldOf(hosts: number, network: Partial<NetworkOptions> = {}, options: 
 function isAccountedFor({ network: { counters: c } }: World, onTheWay = 0): boolean {
   return c.sent + c.duplicated === c.delivered + c.lost + c.partitioned + c.dead + c.overflown + c.noMemory + onTheWay;
 }
-
-t.test('EventHeap is a list sorted by time, then by when it was set', (t) => {
-  const steps = fc.array(fc.tuple(fc.constantFrom('set', 'set', 'set', 'pop', 'remove'), fc.nat(40), fc.nat(12)), { maxLength: 200 });
-  fc.assert(fc.property(steps, (steps) => {
-    const heap = new EventHeap(8);
-    let model: { id: number; at: number }[] = [];
-    for (const [what, id, at] of steps) {
-      if (what === 'set') {
-        model = model.filter((entry) => entry.id !== id);
-        const place = model.findIndex((entry) => entry.at > at);
-        model.splice(place < 0 ? model.length : place, 0, { id, at });
-        heap.set(id, at);
-      } else if (what === 'remove') {
-        model = model.filter((entry) => entry.id !== id);
-        heap.remove(id);
-      } else if (heap.pop() !== (model.shift()?.id ?? -1)) return false;
-      if (heap.size !== model.length || heap.first !== (model[0]?.id ?? -1) || heap.firstUs !== (model[0]?.at ?? Infinity)) return false;
-      if (heap.at(id) !== (model.find((entry) => entry.id === id)?.at ?? Infinity)) return false;
-    }
-    return model.every(({ id }) => heap.pop() === id) && heap.size === 0;
-  }), { numRuns: 500 });
-  t.end();
-});
 
 t.test('a message of any length comes as it was sent, after its delay, those of one time in order', (t) => {
   const { world, all } = worldOf(3, { delayUs: (from, to) => 1000 * from + 100 * to + 0.25 });

@@ -1,6 +1,5 @@
-import { type Random, type VirtualClock, invalid } from '../../base/index.js';
+import { type IdHeap, type Random, type VirtualClock, invalid } from '../../base/index.js';
 import { type HostNumber, MAX_MESSAGE_BYTES, type Transport } from '../../overlay/index.js';
-import { type EventHeap } from './events.js';
 
 /** What goes wrong on the way of a message, each with its probability. */
 export interface Faults {
@@ -115,7 +114,7 @@ export class SimNetwork {
    */
   constructor(
     private readonly hosts: number,
-    private readonly events: EventHeap,
+    private readonly events: IdHeap,
     private readonly clock: VirtualClock,
     random: Random,
     { delayUs, jitterUs = 0, linkBps = Infinity, overheadBytes = ETHERNET_IPV6_UDP_BYTES, queueUs = 100_000, slots = defaultSlots(hosts) }: NetworkOptions,

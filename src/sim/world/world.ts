@@ -1,7 +1,6 @@
-import { type Clock, type Random, RingcubeError, VirtualClock, invalid } from '../../base/index.js';
+import { type Clock, IdHeap, type Random, RingcubeError, VirtualClock, invalid } from '../../base/index.js';
 import { type Directory, EmbeddedDirectory, type Endpoint, type HostNumber, type Lease, MAX_HOST, type Transport } from '../../overlay/index.js';
 import { type DirectoryFaults, type DirectoryOptions, DirectoryPort } from './directory.js';
-import { EventHeap } from './events.js';
 import { type Island, type NetworkOptions, SimNetwork } from './network.js';
 
 export interface WorldOptions {
@@ -38,7 +37,7 @@ export class World {
   /** The host that the last step called; −1 if none. */
   touched: HostNumber;
   private readonly hosts: number;
-  private readonly heap: EventHeap;
+  private readonly heap: IdHeap;
   private readonly endpoints: (Endpoint | undefined)[];
   private readonly ports: (DirectoryPort | undefined)[];
   private readonly pauses: Map<HostNumber, { endpoint: Endpoint; untilUs: number }>;
@@ -58,7 +57,7 @@ export class World {
     if (!(timeoutUs > latencyUs && timeoutUs < Infinity)) throw invalid('timeoutUs', timeoutUs, `a finite number of microseconds above the latency (${latencyUs})`);
     this.clock = new VirtualClock();
     this.hosts = hosts;
-    this.heap = new EventHeap(2 * hosts);
+    this.heap = new IdHeap(2 * hosts);
     this.network = new SimNetwork(hosts, this.heap, this.clock, random.fork('network'), network);
     this.directory = new EmbeddedDirectory(this.clock);
     this.directoryFaults = { loss: 0, lateness: 0 };
@@ -181,7 +180,7 @@ export class World {
 
   /** When the next step is; Infinity if there will be none. */
   get nextUs(): number {
-    return this.heap.firstUs;
+    return this.heap.firstKey;
   }
 
   /** Does what is next; false if nothing ever will be. */
@@ -189,7 +188,7 @@ export class World {
     const { heap } = this;
     const id = heap.first;
     if (id < 0) return false;
-    this.clock.set(heap.firstUs);
+    this.clock.set(heap.firstKey);
     this.events++;
     this.touched = -1;
     if (id < this.firstWake) this.deliver(id);
@@ -202,7 +201,7 @@ export class World {
   /** Does all that is to happen up to `untilUs`, finite, and sets the clock to it. Returns how many events that were. */
   run(untilUs: number): number {
     const before = this.events;
-    while (this.heap.firstUs <= untilUs) this.step();
+    while (this.heap.firstKey <= untilUs) this.step();
     this.clock.set(untilUs);
     return this.events - before;
   }

@@ -6,14 +6,13 @@ const ARITY = 1 << LOG_ARITY;
 //   ids       4    0    1    6    3  │        … and among equal keys it was set the earlier
 //
 //   places[id] is where an id stands, −1 if it is not in; turns[id] counts when it was set. Turns are looked at for equal keys only,
-//   so that moving an entry means three stores. Four children to a node: half the depth of two.
+//   so that moving an entry means three stores. Four children to a node rather than two: half the depth, and siblings share a cache line.
 
 /**
- * What is to happen, and when: a priority queue of event numbers, each in it at most once, least time first; equal times come out in the order
- * in which they were set. Unlike IndexedHeap of base it holds no objects, and an entry can be given another time where it is: a host's next wake-up moves all
- * the time. set, pop and remove take O(log size) and allocate only to grow.
+ * A priority queue of small whole numbers, each in it at most once, least key first; equal keys come out in the order in which they were set. An entry
+ * can be given another key where it is. set, pop and remove take O(log size) and allocate only to grow.
  */
-export class EventHeap {
+export class IdHeap {
   private keys: Float64Array;
   private ids: Int32Array;
   private places: Int32Array;
@@ -21,7 +20,7 @@ export class EventHeap {
   private count: number;
   private turn: number;
 
-  /** @param ids events are 0 to ids − 1 to begin with; higher ones may be set too, and make it grow */
+  /** @param ids they are 0 to ids − 1 to begin with; higher ones may be set too, and make it grow */
   constructor(ids: number) {
     this.keys = new Float64Array(ids);
     this.ids = new Int32Array(ids);
@@ -31,44 +30,49 @@ export class EventHeap {
     this.turn = 0;
   }
 
-  /** Events held now. */
+  /** Entries held now. */
   get size(): number {
     return this.count;
   }
 
-  /** The earliest time; Infinity when empty. */
-  get firstUs(): number {
+  /** The least key; Infinity when empty. */
+  get firstKey(): number {
     return this.count > 0 ? this.keys[0] : Infinity;
   }
 
-  /** The earliest event, left in place; −1 when empty. */
+  /** The id under it, left in place; −1 when empty. */
   get first(): number {
     return this.count > 0 ? this.ids[0] : -1;
   }
 
-  /** When event `id` is to happen; Infinity if it is not. */
-  at(id: number): number {
+  /** Whether `id` is in. */
+  has(id: number): boolean {
+    return id < this.places.length && this.places[id] >= 0;
+  }
+
+  /** The key of `id`; Infinity if it is not in. */
+  keyOf(id: number): number {
     const place = id < this.places.length ? this.places[id] : -1;
     return place >= 0 ? this.keys[place] : Infinity;
   }
 
-  /** Lets event `id` happen at `atUs`, a finite number, behind all that were set for that time before: for the first time, or instead of when it would have. */
-  set(id: number, atUs: number): void {
+  /** Puts `id` under `key`, which is not NaN, behind all that were set under it before: for the first time, or instead of the key that it had. */
+  set(id: number, key: number): void {
     if (id >= this.places.length) this.grow(id);
     const place = this.places[id];
     const turn = this.turn++;
     this.turns[id] = turn;
     if (place < 0) {
-      this.rise(this.count++, atUs, id);
+      this.rise(this.count++, key, id);
       return;
     }
     const { keys } = this;
     const parent = (place - 1) >> LOG_ARITY;
-    if (place > 0 && atUs < keys[parent]) this.rise(place, atUs, id);
-    else this.sink(place, atUs, id);
+    if (place > 0 && key < keys[parent]) this.rise(place, key, id);
+    else this.sink(place, key, id);
   }
 
-  /** Takes out the earliest event, of several the one set first, and returns it; −1 when empty. */
+  /** Takes out the id with the least key, of several the one set first, and returns it; −1 when empty. */
   pop(): number {
     if (this.count === 0) return -1;
     const id = this.ids[0];
@@ -78,7 +82,7 @@ export class EventHeap {
     return id;
   }
 
-  /** Takes event `id` out, if it is in. */
+  /** Takes `id` out, if it is in. */
   remove(id: number): void {
     const place = id < this.places.length ? this.places[id] : -1;
     if (place < 0) return;
