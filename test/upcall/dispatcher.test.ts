@@ -53,6 +53,10 @@ t.test('adaptive: in the interrupt while the scheduler has nothing earlier, else
   };
   world.send(5000, numbered(0));
   await until(() => got === 1, t);
+  // On a busy machine the first run takes more than a period's budget: the next may run once that is paid back.
+  await until(() => !scheduler.busy && stream.server!.size === 0, t);
+  const { usedUs } = stream.server!.counters;
+  await new Promise((resolve) => setTimeout(resolve, (Math.ceil(usedUs / SHARE.budgetUs) * SHARE.periodUs) / 1000));
 
   bringIn(() => got === 2);
   t.equal(got, 2, 'the scheduler is idle: it ran in the interrupt');
@@ -122,9 +126,10 @@ t.test('modes all bring the same', async (t) => {
 
 t.test('no thread and no handle is left, in whatever order things are closed', { skip: lacks('shared', 'guard') }, async (t) => {
   const child = fileURLToPath(new URL('./ends.child.js', import.meta.url));
-  await Promise.all(['stop', 'agents-first', 'streams-first', 'waiting', 'twice', 'trapped', 'after'].map(async (order) => {
+  // One after the other: each has an engine that spins, and the machine may have two processors.
+  for (const order of ['stop', 'agents-first', 'streams-first', 'waiting', 'twice', 'trapped', 'after']) {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [child, order], { env: plainEnvironment(), timeout: 60_000 });
     t.equal(stderr, '', order);
     t.same(JSON.parse(stdout), { during: 1, after: 0 }, `${order}: the watchdog's thread is gone`);
-  }));
+  }
 });
