@@ -5,16 +5,18 @@
 #include <cstring>
 #include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "check.h"
+#include "fixture.h"
 #include "mock_driver.h"
 
 using namespace ringcube;
-using mock::Buffer;
 using mock::Bytes;
 using mock::Driver;
+using mock::kHeader;
+using mock::kRx;
+using mock::kTx;
 using mock::make_frame;
 using mock::Received;
 using mock::Ring;
@@ -23,11 +25,8 @@ using mock::Used;
 
 namespace {
 
-constexpr uint32_t kHeader = sizeof(VirtioNetHdr);
 constexpr uint32_t kSlotBytes = 2048;
 constexpr uint32_t kSlots = 64;
-constexpr uint16_t kRx = 0;
-constexpr uint16_t kTx = 1;
 
 // Memory for frames or buffers, in equal slots.
 struct Slots {
