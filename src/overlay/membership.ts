@@ -373,9 +373,11 @@ export class Membership {
   /** A newcomer. Half of what we hold may go to it, but for publishers' identifiers. */
   onJoin(peer: Peer, give: (identifier: number) => void): void {
     const { peers, isAnchor, transport: { view } } = this.options;
-    const spare = [...this.holdings.values()].filter(({ giving, identifier }) => !giving && !isAnchor(identifier)).map(({ identifier }) => identifier);
+    // What is on its way to somebody else is neither spare nor kept.
+    const ours = [...this.holdings.values()].filter(({ giving }) => !giving);
+    const spare = ours.filter(({ identifier }) => !isAnchor(identifier)).map(({ identifier }) => identifier);
     // What has to stay counts as kept; else one of them must.
-    const goes = this.holdings.size > spare.length && spare.length === 1 ? spare : spare.length > 1 ? splitIdentifiers(Int32Array.from(spare)).given : [];
+    const goes = ours.length > spare.length && spare.length === 1 ? spare : spare.length > 1 ? splitIdentifiers(Int32Array.from(spare)).given : [];
     if (goes.length > 0 && !this.leaving) {
       for (const identifier of goes) give(identifier);
       return;

@@ -115,6 +115,24 @@ t.test('a publisher keeps its identifier when others join', (t) => {
   t.end();
 });
 
+t.test('who gives keeps one, however many ask at once: what is on its way to one newcomer is not what stays when the next one asks', (t) => {
+  const rig = new Rig({ hosts: 3, k: 2, n: 1, seed: 1, network: { delayUs: () => 5 * MS } });
+  rig.start(0);
+  rig.run(5 * SECOND);
+  t.same(rig.node(0).identifiers, [0, 1]);
+  for (const host of [1, 2]) {
+    const newcomer = rig.stranger(host);
+    rig.world.directory.lease(LEASE, (_failure, lease) => {
+      newcomer.say(0, message(rig.cube, Join.type, Join.bytes, host, lease!.id, 1));
+    });
+  }
+  rig.run(SECOND);
+  t.same(rig.node(0).identifiers, [0]);
+  t.equal(rig.node(0).state, 'member');
+  t.equal(rig.node(0).counters.identifiers.given, 1);
+  t.end();
+});
+
 t.test('whoever wakes from a pause longer than its lease holds nothing, and joins anew', (t) => {
   for (const seed of SEEDS) {
     const rig = new Rig({ hosts: 8, k: 3, n: 2, seed }).joined(6);
