@@ -81,13 +81,13 @@ function parse(entry: Entry, cubeSize: number): Announcement | undefined {
 export class Channels {
   private readonly publications: Map<number, Publication>;
   private readonly followed: Map<number, Followed>;
-  /** Of channels published on before: the next number. Who has not heard of the end takes what follows for the same stream. */
-  private readonly sequences: Map<number, number>;
+  /** Above the numbers of all streams that have ended: who has not heard of the end takes what follows on the channel for the same stream. */
+  private nextSequence: number;
 
   constructor(private readonly options: ChannelsOptions) {
     this.publications = new Map();
     this.followed = new Map();
-    this.sequences = new Map();
+    this.nextSequence = 0;
   }
 
   /** Whether a publisher's identifier: streams are rooted there, so it stays. */
@@ -119,7 +119,7 @@ export class Channels {
     if (root < 0) return;
     const stream = trees.open(publication.channel, self, peers.incarnation, root);
     publication.stream = stream;
-    stream.sequence = this.sequences.get(publication.channel) ?? 0;
+    stream.sequence = this.nextSequence;
     trees.root(stream);
     this.enter(publication, stream, 0);
     const followed = this.followed.get(publication.channel);
@@ -158,7 +158,7 @@ export class Channels {
     this.publications.delete(publication.channel);
     this.erase(publication.channel, this.options.peers.incarnation);
     if (publication.stream !== undefined) {
-      this.sequences.set(publication.channel, publication.stream.sequence);
+      this.nextSequence = Math.max(this.nextSequence, publication.stream.sequence);
       trees.close(publication.stream);
     }
     publication.stream = undefined;
@@ -300,7 +300,7 @@ export class Channels {
   fence(): void {
     for (const publication of this.publications.values()) publication.stream = undefined;
     // Another lease is another version, and has numbers of its own.
-    this.sequences.clear();
+    this.nextSequence = 0;
   }
 
   /** Ends all. */

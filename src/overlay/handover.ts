@@ -99,10 +99,9 @@ export class Handovers {
       if (!this.membership.isStill(own) || this.membership.holdings.get(identifier) !== holding) return;
       if (failure === undefined && outcome!.swapped) {
         counters.identifiers.given++;
-        this.membership.latest.set(identifier, outcome!.entry!.revision);
         const gift: Gift = { identifier, neighbours: [...holding.neighbours], to, told: 0 };
         this.gifts.set(identifier, gift);
-        this.membership.remove(holding);
+        this.membership.remove(holding, outcome!.entry!.revision);
         this.tell(gift);
       } else if (failure === undefined) this.membership.lose(identifier);
       else if (failure === 'unavailable') this.recall(holding);
@@ -133,7 +132,6 @@ export class Handovers {
         });
       } else if (failure === undefined && (outcome!.swapped || (holderIn(outcome!.entry) === self && outcome!.entry!.lease === own))) {
         holding.revision = outcome!.entry!.revision;
-        this.membership.latest.set(identifier, holding.revision);
         // Another of our names than the one we have just written: then it was an earlier try that did, and the next one settles it.
         if (outcome!.swapped) this.keep(holding);
         else this.recall(holding);

@@ -48,18 +48,15 @@ export class Membership {
   readonly holdings: Map<number, Holding>;
   /** No identifiers are asked for any more. */
   leaving: boolean;
-  /** Identifiers that the directory is being asked about. */
-  private readonly asked: Set<number>;
-  /** @internal The newest revision known of identifiers that are, or were, ours. */
-  readonly latest: Map<number, number>;
+  /** Identifiers that the directory is being asked about, and which revision an answer must have to be news: one may have waited until after a later word. */
+  private readonly asked: Map<number, number>;
   private redirects: number;
   private beats: number;
 
   constructor(private readonly options: MembershipOptions) {
     this.holdings = new Map();
     this.leaving = false;
-    this.asked = new Set();
-    this.latest = new Map();
+    this.asked = new Map();
     this.redirects = 0;
     this.beats = 0;
   }
@@ -137,12 +134,18 @@ export class Membership {
   /** @internal Asks the directory about an identifier, unless it is being asked already, or about too many; tells nobody if the lease went meanwhile. */
   query(identifier: number, answer: (entry: Entry | undefined) => void): void {
     if (this.asked.size >= MAX_QUERIES || this.asked.has(identifier)) return;
-    this.asked.add(identifier);
+    this.asked.set(identifier, 0);
     const { incarnation } = this.options.peers;
     this.options.directory.get(identifierKey(identifier), (failure, entry) => {
+      const isNews = this.isNews(identifier, entry);
       this.asked.delete(identifier);
-      if (failure === undefined && this.isStill(incarnation)) answer(entry);
+      if (failure === undefined && isNews && this.isStill(incarnation)) answer(entry);
     });
+  }
+
+  /** Whether an answer says how things stand, not how they stood when the question came. */
+  private isNews(identifier: number, entry: Entry | undefined): boolean {
+    return entry === undefined || entry.revision >= Math.max(this.asked.get(identifier)!, this.holdings.get(identifier)?.revision ?? 0);
   }
 
   /** @internal Whether the lease is the one that it was then. */
@@ -156,7 +159,7 @@ export class Membership {
     this.query(identifier, (entry) => {
       if (entry !== undefined) this.learn(entry, identifier);
       else if (!this.leaving) {
-        this.asked.add(identifier);
+        this.asked.set(identifier, 0);
         // All its neighbours may have noticed at once: the first one has it, and not always the same.
         timers.after(random.float() * (leaseUs / 32), () => {
           this.asked.delete(identifier);
@@ -169,11 +172,12 @@ export class Membership {
   private take(identifier: number): void {
     const { directory, self, keeper, counters, peers: { incarnation } } = this.options;
     if (!keeper.isValid || this.asked.has(identifier) || this.holdings.has(identifier) || this.leaving) return;
-    this.asked.add(identifier);
+    this.asked.set(identifier, 0);
     directory.cas(identifierKey(identifier), 0, String(self), incarnation, (failure, outcome) => {
+      const isNews = this.isNews(identifier, outcome?.entry);
       this.asked.delete(identifier);
       // Without an answer nobody knows whether it is ours now: the next look at it tells.
-      if (failure !== undefined || !this.isStill(incarnation)) return;
+      if (failure !== undefined || !isNews || !this.isStill(incarnation)) return;
       if (outcome!.swapped) counters.identifiers.taken++;
       if (outcome!.entry !== undefined) this.learn(outcome!.entry, identifier);
     });
@@ -183,13 +187,11 @@ export class Membership {
   learn(entry: Entry, identifier: number, from: HostNumber = NO_HOST, hints?: readonly HostNumber[]): void {
     const { self, cube, peers, counters, onReceived } = this.options;
     const host = holderIn(entry);
-    // An answer may have waited until after a later one.
-    if (host === NO_HOST || entry.revision < (this.latest.get(identifier) ?? 0)) return;
+    if (host === NO_HOST) return;
     const holding = this.holdings.get(identifier);
     if (host === self) {
       // Else it is of an earlier life, whose lease has not ended yet.
       if (entry.lease !== peers.incarnation) return;
-      this.latest.set(identifier, entry.revision);
       if (holding !== undefined) holding.revision = entry.revision;
       else {
         if (from !== NO_HOST) counters.identifiers.received++;
@@ -236,10 +238,11 @@ export class Membership {
     this.options.onIdentifiers();
   }
 
-  /** @internal */
-  remove(holding: Holding): void {
+  /** @internal Ours no more, as of `revision`: an answer from before that may still be on its way. */
+  remove(holding: Holding, revision: number): void {
     const { cube, self } = this.options;
     this.holdings.delete(holding.identifier);
+    if (this.asked.has(holding.identifier)) this.asked.set(holding.identifier, revision);
     for (let port = 0; port < holding.neighbours.length; port++) {
       if (holding.neighbours[port] === self) {
         const other = this.holdings.get(cube.neighbour(holding.identifier, port));
@@ -253,10 +256,8 @@ export class Membership {
   /** @internal */
   lose(identifier: number): void {
     const holding = this.holdings.get(identifier)!;
-    // An answer from before that may still be on its way.
-    this.latest.set(identifier, Math.max(this.latest.get(identifier) ?? 0, holding.revision + 1));
     this.options.counters.identifiers.lost++;
-    this.remove(holding);
+    this.remove(holding, holding.revision + 1);
   }
 
   private setHolder(holding: Holding, port: number, host: HostNumber): void {

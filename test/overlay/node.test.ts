@@ -479,6 +479,45 @@ t.test('of several questions for a lease only the last one counts: leases that c
   t.end();
 });
 
+t.test('nothing grows with identifiers that came and went, and channels that were', (t) => {
+  const rig = new Rig({ hosts: 2, k: 3, n: 3, seed: 1 });
+  /** Entries of all that a host's parts keep. */
+  const kept = (): Record<string, number> => {
+    const sizes: Record<string, number> = {};
+    for (const [part, value] of Object.entries(rig.node(0))) {
+      for (const [field, held] of Object.entries((value ?? {}) as object)) {
+        if (held instanceof Map || held instanceof Set) sizes[`${part}.${field}`] = held.size;
+      }
+    }
+    return sizes;
+  };
+  rig.start(0);
+  rig.run(10 * SECOND);
+  const before = kept();
+  t.match(before, { 'membership.holdings': 27, 'channels.publications': 0, 'trees.streams': 0 }, 'looked at');
+  t.equal(Object.values(before).reduce((sum, size) => sum + size, 0), 27, 'all that is kept is what is held');
+  for (let round = 0; round < 8; round++) {
+    const publication = rig.node(0).advertise(round);
+    rig.node(0).unsubscribe(rig.node(0).subscribe(100 + round));
+    rig.start(1);
+    const inbox = rig.subscribe(1, round);
+    rig.until(() => rig.node(1).state === 'member', 10 * SECOND);
+    rig.run(2 * SECOND);
+    rig.publish(publication, 0);
+    rig.run(SECOND);
+    t.equal(inbox.arrivals.length, 1, `round ${round}`);
+    publication.close();
+    rig.world.rearm(0);
+    rig.node(1).leave();
+    rig.world.rearm(1);
+    rig.run(15 * SECOND);
+    rig.crash(1);
+  }
+  rig.run(15 * SECOND);
+  t.same(kept(), before);
+  t.end();
+});
+
 t.test('streams that strangers make up are bounded, and gone with them', (t) => {
   const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1, network: { slots: [60_000, 1000, 1000] } }).formed((host) => [2 * host, 2 * host + 1], 2);
   const liar = rig.stranger(2, 0);
