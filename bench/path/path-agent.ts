@@ -2,6 +2,7 @@
 // in a memory of its own. They come in batches, which are alike in a stream, in shared memory and in the agent's:
 //
 //     bytes │ count │ slotBytes │ 0 │ lengths of up to 64 payloads │ slots, a payload each
+import { WebAssembly } from '../../src/base/index.js';
 import { Abi, Control, Input, Verdict } from '../../src/spa/index.js';
 import { agentModule } from './agents.js';
 
@@ -29,26 +30,19 @@ export function slotBytesFor(payloadBytes: number): number {
 const INITIAL_PAGES = 80;
 const RECORD_WORDS = Abi.recordBytes / 4;
 
-const { Memory, Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyNamespace }).WebAssembly;
-interface WebAssemblyNamespace {
-  Memory: new (limits: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: object };
-}
-
 export class BareAgent {
   readonly u8: Uint8Array;
   readonly words: Int32Array;
   private readonly exports: { process_batch(count: number): void };
 
   constructor() {
-    const memory = new Memory({ initial: INITIAL_PAGES, maximum: Abi.maxMemoryPages });
+    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: Abi.maxMemoryPages });
     this.u8 = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     const abort = (): never => {
       throw new Error('the agent has aborted');
     };
-    const { exports } = new Instance(new Module(agentModule(AGENT)), { env: { memory, abort }, ringcube: { now: () => performance.now() * 1e3, log: () => undefined } });
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(agentModule(AGENT)), { env: { memory, abort }, ringcube: { now: () => performance.now() * 1e3, log: () => undefined } });
     this.exports = exports as BareAgent['exports'];
   }
 

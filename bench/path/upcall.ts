@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { WebAssembly } from '../../src/base/index.js';
 import { addon, Watchdog } from '../../src/nic/index.js';
 import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
@@ -57,14 +58,8 @@ function jsCall(ms: number): number {
 /** (module (func (export "f") (param i32) (result i32) local.get 0)) */
 const IDENTITY = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 127, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 6, 1, 4, 0, 32, 0, 11);
 
-interface Wasm {
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: { f: (x: number) => number } };
-}
-
 function wasmCall(ms: number): number {
-  const { Module, Instance } = (globalThis as unknown as { WebAssembly: Wasm }).WebAssembly;
-  const { f } = new Instance(new Module(IDENTITY), {}).exports;
+  const { f } = new WebAssembly.Instance(new WebAssembly.Module(IDENTITY), {}).exports as { f: (x: number) => number };
   return perCall(1000, ms, () => {
     for (let i = 0; i < 1000; i++) sink = f(sink);
   });

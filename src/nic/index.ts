@@ -23,7 +23,7 @@ export { Recorder } from './recorder.js';
 export { Memory, Region } from './region.js';
 export { type FrameList, Replay, type ReplayOptions } from './replay.js';
 export { RxQueue, SplitRxQueue } from './rx-queue.js';
-export { type LastStop, type LinearMemory, Sandbox, Watchdog } from './sandbox.js';
+export { type LastStop, Sandbox, Watchdog } from './sandbox.js';
 export { type SandboxTrial, sandboxTrial } from './sandbox-trial.js';
 export { Tap, type TapOptions } from './tap.js';
 export { setRealtime } from './thread.js';

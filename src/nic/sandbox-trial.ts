@@ -1,6 +1,7 @@
 // Whether this V8 lays out its memory as native/core/sandbox.h draws it, found by trying.
-import { type LinearMemory, Sandbox, Watchdog } from './sandbox.js';
+import { type WasmMemory, WebAssembly } from '../base/index.js';
 import { Region } from './region.js';
+import { Sandbox, Watchdog } from './sandbox.js';
 
 export interface SandboxTrial {
   /** Pages of a region in an agent's memory: else its payloads must be copied in and out. */
@@ -9,14 +10,6 @@ export interface SandboxTrial {
   guard: boolean;
   /** What failed, one line; '' if nothing did. */
   reason: string;
-}
-
-/** What we use of WebAssembly here. */
-const { Memory, Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyNamespace }).WebAssembly;
-interface WebAssemblyNamespace {
-  Memory: new (limits: { initial: number; maximum: number }) => LinearMemory;
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: object };
 }
 
 // (import "env" "memory" (memory 0 4))
@@ -53,8 +46,8 @@ function traps(call: () => unknown): boolean {
 }
 
 /** What is found so far is in `found`; throws or returns why it is not all. */
-function attempt(found: SandboxTrial, memory: LinearMemory, sandbox: Sandbox, watchdog: Watchdog): string {
-  const { peek, spin } = new Instance(new Module(MODULE), { env: { memory } }).exports as Record<'peek' | 'spin', (value: number) => number>;
+function attempt(found: SandboxTrial, memory: WasmMemory, sandbox: Sandbox, watchdog: Watchdog): string {
+  const { peek, spin } = new WebAssembly.Instance(new WebAssembly.Module(MODULE), { env: { memory } }).exports as Record<'peek' | 'spin', (value: number) => number>;
   const region = new Region(WASM_PAGE_BYTES);
   sandbox.map(region, WASM_PAGE_BYTES, 0, WASM_PAGE_BYTES);
   region.u8[1] = PATTERN;
@@ -86,7 +79,7 @@ export function sandboxTrial(): SandboxTrial {
   let sandbox: Sandbox | undefined;
   let watchdog: Watchdog | undefined;
   try {
-    const memory = new Memory({ initial: 2, maximum: 4 });
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 4 });
     sandbox = new Sandbox(memory);
     watchdog = new Watchdog();
     result.reason = attempt(result, memory, sandbox, watchdog);

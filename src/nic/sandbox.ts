@@ -1,14 +1,8 @@
 // An agent's linear memory with a region's pages in it (Sandbox), and what stops an agent that runs too long (Watchdog).
 // native/core/sandbox.h draws the one, native/core/watchdog.h says how the other is spoken to.
-import { RingcubeError, invalid } from '../base/index.js';
+import { RingcubeError, type WasmMemory, WebAssembly, invalid } from '../base/index.js';
 import { type NativeSandbox, type NativeWatchdog, addon, native, systemError } from './addon.js';
 import { type Region } from './region.js';
-
-/** What we use of a WebAssembly.Memory: Node's types have no WebAssembly. */
-export interface LinearMemory {
-  readonly buffer: ArrayBuffer;
-  grow(pages: number): number;
-}
 
 /**
  * A WebAssembly.Memory with pages of a region laid into it: agent, card and host then work on the same bytes. It is kept from
@@ -23,13 +17,13 @@ export class Sandbox {
   /** Where the guard page lies, in the agent's addresses: behind what any memory with a maximum below 65,535 pages can hold. */
   static readonly guardAt = 0xffff0000;
 
-  readonly memory: LinearMemory;
+  readonly memory: WasmMemory;
   /** @internal */
   readonly native: NativeSandbox;
 
   /** @throws ERR_SYSTEM if V8 laid out the memory otherwise than we know it. */
-  constructor(memory: LinearMemory) {
-    if (!(memory instanceof (globalThis as unknown as { WebAssembly: { Memory: new () => object } }).WebAssembly.Memory)) {
+  constructor(memory: WasmMemory) {
+    if (!(memory instanceof WebAssembly.Memory)) {
       throw invalid('memory', memory, 'a WebAssembly.Memory');
     }
     if (!(memory.buffer instanceof ArrayBuffer)) throw invalid('memory', 'a shared one', 'an agent’s alone');

@@ -1,4 +1,4 @@
-import { RingcubeError } from '../base/index.js';
+import { RingcubeError, type WasmMemory, WebAssembly } from '../base/index.js';
 import { Region, Sandbox, sandboxTrial, type Watchdog } from '../nic/index.js';
 import { Abi } from './abi.js';
 import { type Budget, FuelBudget, NO_BUDGET, WatchdogBudget } from './budget.js';
@@ -7,7 +7,6 @@ import { type Instance, type InstanceHost, type TrustedAgent, TrustedInstance, W
 import { type LoadedModule } from './load.js';
 import { type AgentSettings } from './options.js';
 import { Trap } from './trap.js';
-import { WebAssembly, type WasmMemory } from './wasm/webassembly.js';
 
 /** Where an instance lives: its memory, what is laid into it, and what stops it. It outlives a trap: restart() makes all new in it. */
 export interface Compartment {

@@ -1,8 +1,7 @@
-import { RingcubeError } from '../base/index.js';
+import { RingcubeError, type WasmGlobal, type WasmMemory, type WasmModule, WebAssembly } from '../base/index.js';
 import { Abi, Control, Emit, Input } from './abi.js';
 import { printable } from './printable.js';
 import { FUEL_EXPORT } from './wasm/budget.js';
-import { WebAssembly, type WasmGlobal, type WasmMemory, type WasmModule } from './wasm/webassembly.js';
 
 /** What an agent runs as. Calls throw where it traps. */
 export interface Instance {

@@ -1,4 +1,4 @@
-import { RingcubeError } from '../base/index.js';
+import { RingcubeError, type WasmModule, WebAssembly } from '../base/index.js';
 import { sandboxTrial } from '../nic/index.js';
 import { Abi } from './abi.js';
 import { type AgentSettings } from './options.js';
@@ -7,7 +7,6 @@ import { checkAgent, usesUnchecked } from './wasm/check.js';
 import { type Instrumented, instrument } from './wasm/instrument.js';
 import { parseModule } from './wasm/module.js';
 import { type ModuleInfo } from './wasm/types.js';
-import { WebAssembly, type WasmModule } from './wasm/webassembly.js';
 
 /** A module that keeps the contract and can be stopped. */
 export interface LoadedModule {

@@ -1,7 +1,6 @@
-import { RingcubeError } from '../base/index.js';
+import { RingcubeError, WebAssembly } from '../base/index.js';
 import { type TrapCause } from './options.js';
 import { printable } from './printable.js';
-import { WebAssembly } from './wasm/webassembly.js';
 
 /** Why a call into an agent ended early. */
 export class Trap {

@@ -1,19 +1,8 @@
 // The host's side of docs/agent-abi.md in its plainest form: one memory, one call at a time, everything that an agent writes checked.
 import { readFileSync } from 'node:fs';
+import { type WasmExports, type WasmGlobal, type WasmMemory, type WasmModule, WebAssembly } from '../../src/base/index.js';
 import { Abi, Control, Emit, Input, Verdict } from '../../src/spa/abi.js';
 import { root } from '../repo/tree.js';
-
-// WebAssembly's types are the browser's; of them, what is needed here.
-type Exported = (...args: number[]) => number;
-interface Memory {
-  readonly buffer: ArrayBuffer;
-}
-interface WebAssemblyApi {
-  Memory: new (limits: { initial: number; maximum: number }) => Memory;
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: Record<string, Exported | { value: number } | undefined> };
-}
-const { Memory, Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
 
 const BUFFER_BYTES = 2048;
 const INPUT_BUFFERS = Abi.windowStart;
@@ -39,10 +28,10 @@ export function agentModule(name: string): Uint8Array {
 }
 
 /** Compiled once for all agents of a test. */
-const compiled = new WeakMap<Uint8Array, object>();
+const compiled = new WeakMap<Uint8Array, WasmModule>();
 
-function compile(module: Uint8Array): object {
-  const known = compiled.get(module) ?? new Module(module);
+function compile(module: Uint8Array): WasmModule {
+  const known = compiled.get(module) ?? new WebAssembly.Module(module);
   compiled.set(module, known);
   return known;
 }
@@ -55,14 +44,14 @@ export class TestAgent {
   /** What an emit buffer holds, and an input buffer besides. */
   readonly bufferBytes: number;
   readonly lines: string[] = [];
-  private readonly memory: Memory;
-  private readonly exports: Record<string, Exported | { value: number } | undefined>;
+  private readonly memory: WasmMemory;
+  private readonly exports: WasmExports;
 
   /** Instantiates and initializes. Throws if the agent refuses its configuration, with what it logged. */
   constructor(module: Uint8Array, configuration: unknown = '', bufferBytes = BUFFER_BYTES) {
     this.bufferBytes = bufferBytes;
-    this.memory = new Memory({ initial: 80, maximum: Abi.maxMemoryPages });
-    this.exports = new Instance(compile(module), {
+    this.memory = new WebAssembly.Memory({ initial: 80, maximum: Abi.maxMemoryPages });
+    this.exports = new WebAssembly.Instance(compile(module), {
       env: {
         memory: this.memory,
         abort: (_message: number, _file: number, line: number, column: number) => {
@@ -77,8 +66,7 @@ export class TestAgent {
         },
       },
     }).exports;
-    const abi = this.exports['ringcube_abi'];
-    if (typeof abi !== 'object' || abi.value !== Abi.version) throw new Error('ringcube_abi is not 1');
+    if ((this.exports['ringcube_abi'] as WasmGlobal | undefined)?.value !== Abi.version) throw new Error('ringcube_abi is not 1');
     this.control(0);
     const text = Buffer.from(typeof configuration === 'string' ? configuration : JSON.stringify(configuration));
     if (this.has('init')) {
@@ -137,7 +125,7 @@ export class TestAgent {
   private call(name: string, ...args: number[]): number {
     const exported = this.exports[name];
     if (typeof exported !== 'function') throw new Error(`no export ${name}`);
-    return exported(...args);
+    return exported(...args)!;
   }
 
   /** Views are made anew each time, as the agent may grow its memory. */

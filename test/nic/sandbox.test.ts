@@ -4,10 +4,11 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { WebAssembly } from '../../src/base/index.js';
 import { Region, Sandbox, Watchdog, addon, sandboxTrial } from '../../src/nic/index.js';
 import { plainEnvironment } from '../lifecycle/machine.js';
 import { refuses } from './rig.js';
-import { MAX_PAGES, WASM_PAGE_BYTES, WebAssembly, rig } from './wasm-agent.js';
+import { MAX_PAGES, WASM_PAGE_BYTES, rig } from './wasm-agent.js';
 
 t.setTimeout(120_000);
 

@@ -1,14 +1,6 @@
 // A WebAssembly module as an instrumented agent is one, assembled by hand: it touches memory in every way, and runs away.
-import { type LinearMemory, Sandbox } from '../../src/nic/index.js';
-
-interface WebAssemblyNamespace {
-  Memory: new (limits: { initial: number; maximum: number; shared?: boolean }) => LinearMemory;
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: object };
-  RuntimeError: ErrorConstructor;
-}
-/** What is used of it here: Node's types have no WebAssembly. */
-export const WebAssembly = (globalThis as unknown as { WebAssembly: WebAssemblyNamespace }).WebAssembly;
+import { type WasmMemory, WebAssembly } from '../../src/base/index.js';
+import { Sandbox } from '../../src/nic/index.js';
 
 export const WASM_PAGE_BYTES = 65536;
 export const MAX_PAGES = 64;
@@ -74,13 +66,13 @@ function assemble(): Uint8Array {
 const module = new WebAssembly.Module(assemble());
 
 interface Rig {
-  memory: LinearMemory;
+  memory: WasmMemory;
   sandbox: Sandbox;
   agent: WasmAgent;
 }
 
 export function rig(initial = 4): Rig {
   const memory = new WebAssembly.Memory({ initial, maximum: MAX_PAGES });
-  const agent = new WebAssembly.Instance(module, { env: { memory } }).exports as WasmAgent;
+  const agent = new WebAssembly.Instance(module, { env: { memory } }).exports as object as WasmAgent;
   return { memory, sandbox: new Sandbox(memory), agent };
 }

@@ -1,4 +1,5 @@
 // Holds a module against the agent contract (docs/agent-abi.md): all that is wrong with it, before any of it runs.
+import { WebAssembly } from '../../base/index.js';
 import { Abi } from '../abi.js';
 import { FUEL_EXPORT } from './budget.js';
 import { isBulkMemory } from './bulk.js';
@@ -7,7 +8,6 @@ import { Instructions } from './instructions.js';
 import { functionName } from './module.js';
 import { Op } from './opcodes.js';
 import { type ExternType, type FunctionType, type MemoryType, type ModuleInfo } from './types.js';
-import { WebAssembly } from './webassembly.js';
 
 const functionType = (params: readonly string[], results: readonly string[]): FunctionType => ({ params, results });
 

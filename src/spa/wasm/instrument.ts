@@ -1,5 +1,5 @@
 // Rewrites a module so that its host can stop it, and bound it. Only insertions: no index in it changes.
-import { RingcubeError, invalid } from '../../base/index.js';
+import { RingcubeError, WebAssembly, invalid } from '../../base/index.js';
 import { type BudgetKind, type Checks, FUEL_EXPORT, StraightLine, checksOf, instructionCost } from './budget.js';
 import { type Helper, bulkHelper, isBulk } from './bulk.js';
 import { ByteReader, ByteWriter, s32Bytes, u32Bytes } from './bytes.js';
@@ -8,7 +8,6 @@ import { SECTION_ORDER, SectionId, functionName } from './module.js';
 import { Op, VALUE_TYPES } from './opcodes.js';
 import { MAX_BODY_BYTES } from './sections.js';
 import { type FunctionType, type MemoryType, type ModuleInfo, type Section } from './types.js';
-import { WebAssembly } from './webassembly.js';
 
 export interface InstrumentOptions {
   readonly budget: BudgetKind;

@@ -2,12 +2,11 @@
 // and does under a host at its simplest what the corpus says.
 import t from 'tap';
 import { Abi } from '../../../src/spa/abi.js';
-import { RingcubeError } from '../../../src/base/index.js';
+import { RingcubeError, WebAssembly } from '../../../src/base/index.js';
 import { checkAgent } from '../../../src/spa/wasm/check.js';
 import { instrument } from '../../../src/spa/wasm/instrument.js';
 import { parseModule } from '../../../src/spa/wasm/module.js';
 import { type ModuleInfo } from '../../../src/spa/wasm/types.js';
-import { WebAssembly } from '../../../src/spa/wasm/webassembly.js';
 import { type Trap, Running, trapOf } from '../wasm/rig.js';
 import { type Callback, CORPUS, agent } from './corpus.js';
 

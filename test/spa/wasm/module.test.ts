@@ -1,10 +1,9 @@
 // The reader against V8's: which instructions there are, what numbers may look like, what it finds in a module, and in no module.
 import fc from 'fast-check';
 import t from 'tap';
-import { RingcubeError } from '../../../src/base/index.js';
+import { RingcubeError, WebAssembly } from '../../../src/base/index.js';
 import { ByteReader, s32Bytes, u32Bytes } from '../../../src/spa/wasm/bytes.js';
 import { parseModule } from '../../../src/spa/wasm/module.js';
-import { WebAssembly } from '../../../src/spa/wasm/webassembly.js';
 import { I, ModuleBuilder, T, assemble, functionNames, leb, sleb, text } from './builder.js';
 
 const u32 = fc.oneof(fc.integer({ min: 0, max: 0xffffffff }), fc.integer({ min: 0, max: 35 }).map((bits) => 2 ** Math.min(bits, 32) - 1));

@@ -1,5 +1,5 @@
 // Runs modules as their host would, at its simplest: a memory, and what can be imported.
-import { type WasmFunction, type WasmGlobal, WebAssembly, type WasmMemory } from '../../../src/spa/wasm/webassembly.js';
+import { type WasmExports, type WasmFunction, type WasmGlobal, type WasmMemory, WebAssembly } from '../../../src/base/index.js';
 import { FUEL_EXPORT } from '../../../src/spa/wasm/budget.js';
 
 /** What a call came to: its result, or the class of trap. */
@@ -23,7 +23,7 @@ export function trapOf(error: unknown): Trap {
 
 export class Running {
   readonly memory: WasmMemory;
-  readonly #exports: Readonly<Record<string, WasmFunction | WasmGlobal | WasmMemory>>;
+  readonly #exports: WasmExports;
 
   /** Throws what the start function throws. */
   constructor(bytes: Uint8Array, memory = new WebAssembly.Memory({ initial: 4, maximum: 16 })) {

@@ -1,4 +1,5 @@
-/** JavaScript API §5, as far as it is used here: TypeScript has its types in the DOM library only, which Node is not. */
+// WebAssembly (JavaScript API §5), as far as it is used here: TypeScript has its types in the DOM library only, which Node is not.
+
 export interface WasmMemory {
   readonly buffer: ArrayBuffer;
   grow(pages: number): number;
@@ -10,9 +11,7 @@ export interface WasmGlobal {
 
 export type WasmFunction = (...args: number[]) => number | undefined;
 
-interface WasmInstance {
-  readonly exports: Readonly<Record<string, WasmFunction | WasmGlobal | WasmMemory>>;
-}
+export type WasmExports = Readonly<Record<string, WasmFunction | WasmGlobal | WasmMemory>>;
 
 export type WasmModule = object;
 
@@ -21,8 +20,9 @@ interface Api {
   /** Throws CompileError. */
   Module: new (bytes: Uint8Array) => WasmModule;
   /** Throws LinkError, and what the start function throws. */
-  Instance: new (module: WasmModule, imports: Record<string, Record<string, unknown>>) => WasmInstance;
-  Memory: new (limits: { initial: number; maximum: number }) => WasmMemory;
+  Instance: new (module: WasmModule, imports: Record<string, Record<string, unknown>>) => { readonly exports: WasmExports };
+  /** Limits in pages of 64 KiB. */
+  Memory: new (limits: { initial: number; maximum: number; shared?: boolean }) => WasmMemory;
   RuntimeError: new () => Error;
 }
 
