@@ -19,6 +19,7 @@ export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStub
 export { WAXMAN_DEFAULTS, type WaxmanParameters, waxman } from './topology/waxman.js';
 export { type DirectoryFaults, type DirectoryOptions } from './world/directory.js';
 export { type CommonOptions, addNode, formOverlay } from './world/formation.js';
+export { type ClockChange, type ClockOptions } from './world/host-clock.js';
 export { Invariants, type InvariantsOptions } from './world/invariants.js';
 export { type Faults, type Island, type NetworkCounters, type NetworkOptions, SimNetwork } from './world/network.js';
 export { type Outcome, Scenario } from './world/scenario.js';

@@ -35,6 +35,6 @@ export function formOverlay(world: World, hosts: number, options: CommonOptions 
     });
   }
   world.run(sinceUs);
-  for (const [host, node] of nodes.entries()) node.start({ lease: world.lend(host, leases[host]), sinceUs, identifiers: held[host], holderOf });
+  for (const [host, node] of nodes.entries()) node.start({ lease: world.lend(host, leases[host]), sinceUs: world.clockOf(host).nowUs(), identifiers: held[host], holderOf });
   return nodes;
 }

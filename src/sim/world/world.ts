@@ -1,6 +1,7 @@
 import { type Clock, IdHeap, type Random, RingcubeError, VirtualClock, invalid } from '../../base/index.js';
 import { type Directory, EmbeddedDirectory, type Endpoint, type HostNumber, type Lease, MAX_HOST, type Transport } from '../../overlay/index.js';
 import { type DirectoryFaults, type DirectoryOptions, DirectoryPort } from './directory.js';
+import { type ClockChange, type ClockOptions, type HostClock, HostClocks } from './host-clock.js';
 import { type Island, type NetworkOptions, SimNetwork } from './network.js';
 
 export interface WorldOptions {
@@ -9,6 +10,8 @@ export interface WorldOptions {
   random: Random;
   network: NetworkOptions;
   directory?: DirectoryOptions;
+  /** Given, each host has a clock of its own, in whole µs. Default: all have the world's. */
+  clocks?: ClockOptions;
 }
 
 /** Wake-ups at one time, after which a host is taken for stuck. */
@@ -22,7 +25,7 @@ const MAX_WAKES_AT_ONCE = 100_000;
 //   A step takes the earliest, sets the clock, and calls whom it concerns; what that host sends are new events.
 
 /**
- * Hosts that run the real overlay code, message by message, in virtual time: one thread, one clock, one heap of events. The same seed, hosts and calls
+ * Hosts that run the real overlay code, message by message, in virtual time: one thread, one clock (which those of hosts may differ from), one heap of events. The same seed, hosts and calls
  * give the same run, byte for byte.
  */
 export class World {
@@ -40,6 +43,9 @@ export class World {
   private readonly heap: IdHeap;
   private readonly endpoints: (Endpoint | undefined)[];
   private readonly ports: (DirectoryPort | undefined)[];
+  private readonly clocks: HostClocks | undefined;
+  /** By host, if they have clocks of their own. */
+  private readonly hostClocks: HostClock[];
   private readonly pauses: Map<HostNumber, { endpoint: Endpoint; untilUs: number }>;
   /** For when a host's event is set. It is not moved when what is due moves later, only when its time has come. */
   private readonly armedUs: Float64Array;
@@ -51,7 +57,7 @@ export class World {
   private wakesAtOnce: number;
 
   /** @throws ERR_INVALID_ARGUMENT */
-  constructor({ hosts, random, network, directory: { latencyUs = 5000, timeoutUs = 1_000_000 } = {} }: WorldOptions) {
+  constructor({ hosts, random, network, clocks, directory: { latencyUs = 5000, timeoutUs = 1_000_000 } = {} }: WorldOptions) {
     if (!Number.isInteger(hosts) || hosts < 1 || hosts > MAX_HOST + 1) throw invalid('hosts', hosts, `a whole number from 1 to ${MAX_HOST + 1}`);
     if (!(latencyUs >= 0 && latencyUs < Infinity)) throw invalid('latencyUs', latencyUs, 'a finite number of microseconds, 0 or more');
     if (!(timeoutUs > latencyUs && timeoutUs < Infinity)) throw invalid('timeoutUs', timeoutUs, `a finite number of microseconds above the latency (${latencyUs})`);
@@ -65,6 +71,8 @@ export class World {
     this.touched = -1;
     this.endpoints = new Array<Endpoint | undefined>(hosts).fill(undefined);
     this.ports = new Array<DirectoryPort | undefined>(hosts).fill(undefined);
+    this.clocks = clocks && new HostClocks(this.clock, random.fork('clocks'), clocks);
+    this.hostClocks = [];
     this.pauses = new Map();
     this.armedUs = new Float64Array(hosts).fill(Infinity);
     this.firstWake = this.network.slots;
@@ -103,7 +111,8 @@ export class World {
       throw invalid('host', host, `a whole number from 0 to ${this.hosts - 1} of no host that runs`);
     }
     const port = this.makePort(host);
-    const endpoint = make(this.network.transport(host), this.clock, port);
+    if (this.clocks !== undefined) this.hostClocks[host] = this.clocks.next();
+    const endpoint = make(this.network.transport(host), this.clockOf(host), port);
     this.ports[host] = port;
     this.endpoints[host] = endpoint;
     endpoint.onEarlier = () => {
@@ -116,6 +125,19 @@ export class World {
   /** A lease of the world's directory as host `host` has it, over its own way there: for what is laid out beforehand. */
   lend(host: HostNumber, lease: Lease): Lease {
     return this.ports[host]!.lend(lease);
+  }
+
+  /** What a host tells the time by. The way to the directory keeps the world's time. */
+  clockOf(host: HostNumber): Clock {
+    return this.clocks === undefined ? this.clock : this.hostClocks[host];
+  }
+
+  /** Lets a host's clock jump ahead, or run at another rate. @throws ERR_INVALID_ARGUMENT where it has none of its own */
+  changeClock(host: HostNumber, change: ClockChange): void {
+    const clock = this.has(host) ? this.hostClocks[host] : undefined;
+    if (clock === undefined) throw invalid('host', host, 'a host that runs, and has a clock of its own (clocks)');
+    clock.change(change);
+    this.rearm(host);
   }
 
   /** Whether there is such a host, paused or not. */
@@ -169,7 +191,7 @@ export class World {
     const endpoint = this.endpoints[host];
     if (endpoint === undefined) return;
     this.touched = host;
-    const { dueUs } = endpoint;
+    const dueUs = this.clocks === undefined ? endpoint.dueUs : this.hostClocks[host].worldUs(endpoint.dueUs);
     if (dueUs < this.armedUs[host]) this.arm(host, dueUs);
   }
 
@@ -235,17 +257,20 @@ export class World {
       return;
     }
     const nowUs = this.clock.nowUs();
-    if (endpoint.dueUs <= nowUs) {
+    const clock = this.clocks === undefined ? undefined : this.hostClocks[host];
+    let dueUs = clock === undefined ? endpoint.dueUs : clock.worldUs(endpoint.dueUs);
+    if (dueUs <= nowUs) {
       this.touched = host;
       // Its event stays where it is meanwhile, and is moved once.
       endpoint.wake();
       if (this.endpoints[host] !== endpoint) return;
-      if (endpoint.dueUs > nowUs) this.wakesAtOnce = 0;
+      dueUs = clock === undefined ? endpoint.dueUs : clock.worldUs(endpoint.dueUs);
+      if (dueUs > nowUs) this.wakesAtOnce = 0;
       else if (++this.wakesAtOnce > MAX_WAKES_AT_ONCE) {
         throw new RingcubeError('ERR_OUT_OF_RANGE', `host ${host}: is due again at ${nowUs} µs after ${MAX_WAKES_AT_ONCE} wake-ups, must be due later`);
       }
     }
-    this.arm(host, endpoint.dueUs);
+    this.arm(host, dueUs);
   }
 
   private arm(host: HostNumber, dueUs: number): void {
