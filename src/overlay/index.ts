@@ -22,6 +22,7 @@ export { EmbeddedDirectory, type EmbeddedDirectoryOptions } from './embedded-dir
 export { type Sleeper, runInEventLoop } from './event-loop.js';
 export { DESCEND, STOP, branchGainUs, breaksBound, improvedStep, moverGainUs, publishedStep, refusedStep } from './exchange.js';
 export { identifierKey } from './holding.js';
+export { MAX_DRIFT } from './lease-keeper.js';
 export { type Formation, OverlayNode, type OverlayOptions, type OverlayState } from './node.js';
 export { HostShare, type HostShareOptions } from './qos.js';
 export { Arrival, ReplayWindow } from './replay-window.js';

@@ -3,8 +3,8 @@ import { type Directory, type Lease } from './directory.js';
 
 /** A keepAlive goes out this often in a lease's time. */
 const KEEPALIVES = 4;
-/** By which part of its time a lease is thought to end early: so much may clocks drift apart meanwhile. */
-const DRIFT = 0.02;
+/** By which part of its time a lease is thought to end early: so much slower than the directory's may a host's clock be. */
+export const MAX_DRIFT = 0.02;
 
 export interface LeaseKeeperOptions {
   readonly directory: Directory;
@@ -91,7 +91,7 @@ export class LeaseKeeper {
   }
 
   private extend(sinceUs: number): void {
-    this.setValid(Math.max(this.validUntilUs, sinceUs + this.options.leaseUs * (1 - DRIFT)));
+    this.setValid(Math.max(this.validUntilUs, sinceUs + this.options.leaseUs * (1 - MAX_DRIFT)));
   }
 
   private setValid(untilUs: number): void {

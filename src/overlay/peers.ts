@@ -3,6 +3,7 @@ import { Header, Heartbeat, UNKNOWN, malformation, writeHeader } from './codec.j
 import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
 import { Detector } from './detector.js';
+import { MAX_DRIFT } from './lease-keeper.js';
 import { Peer, ROUND_TRIPS, Row, SAID_IDENTIFIER } from './peer.js';
 import { Arrival, acceptInWindow, beginWindow } from './replay-window.js';
 import { type HostNumber, type Transport } from './transport.js';
@@ -68,6 +69,8 @@ export class Peers {
   private readonly cube: KnCube;
   private readonly counters: OverlayCounters;
   private readonly self: HostNumber;
+  /** When this life began. */
+  private readonly sinceUs: number;
   /** The hash of a host are the bits from here on. */
   private hashShift: number;
   private readonly detector: Detector;
@@ -97,6 +100,7 @@ export class Peers {
     this.cube = cube;
     this.counters = counters;
     this.self = self;
+    this.sinceUs = Math.floor(clock.nowUs());
     this.hashShift = 0;
     this.detector = detectorFor(heartbeatUs, detectUs);
     this.transport = transport;
@@ -341,8 +345,11 @@ export class Peers {
     state[row + Row.cameUs] = nowUs;
     const echoUs = view.getUint32(at + Heartbeat.echoUs);
     if (echoUs !== UNKNOWN) {
-      const rttUs = (Math.floor(nowUs) - echoUs - view.getUint32(at + Heartbeat.heldUs)) >>> 0;
-      if (rttUs < MAX_RTT_US) ROUND_TRIPS.sample(state, row + Row.rtt, Math.max(rttUs, 1));
+      const agoUs = (Math.floor(nowUs) - echoUs) >>> 0;
+      const heldUs = view.getUint32(at + Heartbeat.heldUs);
+      const rttUs = agoUs - heldUs;
+      // Held by another clock than ours: what is short may seem less than nothing. A stamp from before this life is of another clock altogether.
+      if (rttUs < MAX_RTT_US && rttUs > -2 * MAX_DRIFT * heldUs - 1 && agoUs <= nowUs - this.sinceUs) ROUND_TRIPS.sample(state, row + Row.rtt, Math.max(rttUs, 1));
     }
     if (view.getUint8(at + Heartbeat.isAnswer) !== 0) return;
     const suspectAtUs = state[row + Row.suspectAtUs];

@@ -340,14 +340,15 @@ t.test('a window over sequence numbers (RFC 4303 §3.4.3, appendix A2)', (t) => 
 
 /** Peers of host 0 over a transport that keeps what was sent. */
 class Desk {
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly view = new DataView(new ArrayBuffer(2048));
   readonly sent: { to: number; sequence: number }[] = [];
   readonly counters: OverlayCounters;
   readonly peers: Peers;
   private readonly cube = new KnCube(2, 8);
 
-  constructor() {
+  constructor(startUs = 0) {
+    this.clock = new VirtualClock(startUs);
     const bytes = new Uint8Array(this.view.buffer);
     this.counters = makeCounters(() => this.peers.received);
     this.peers = new Peers({
@@ -360,12 +361,13 @@ class Desk {
   }
 
   /** A heartbeat comes; whether it is accepted. */
-  hear(from: number, incarnation: number, sequence: number, identifiers: number): boolean {
+  hear(from: number, incarnation: number, sequence: number, identifiers: number, echoUs = 0xffffffff, heldUs = 0): boolean {
     const at = 1024;
     writeHeader(this.view, at, Heartbeat.type, Heartbeat.bytes, this.cube, from, incarnation);
     this.view.setUint32(at + Header.sequence, sequence);
     this.view.setUint32(at + Heartbeat.sentUs, 7);
-    this.view.setUint32(at + Heartbeat.echoUs, 0xffffffff);
+    this.view.setUint32(at + Heartbeat.echoUs, echoUs);
+    this.view.setUint32(at + Heartbeat.heldUs, heldUs);
     this.view.setUint16(at + Heartbeat.identifiers, identifiers);
     this.view.setUint16(at + Heartbeat.isAnswer, 0);
     const row = this.peers.accept(from, at, Heartbeat.bytes);
@@ -373,6 +375,29 @@ class Desk {
     return row > 0;
   }
 }
+
+t.test('a round trip is what has passed since the stamp that comes back was sent, without how long it was held (RFC 3550 §6.4.1)', (t) => {
+  const desk = new Desk(2 ** 32 - 1e6);
+  const { clock, peers } = desk;
+  let sequence = 1;
+  const measured = (agoUs: number, heldUs: number): number => {
+    const before = peers.know(sequence + 100);
+    desk.hear(before.host, 1, sequence++, 1, (clock.nowUs() - agoUs) >>> 0, heldUs);
+    return 2 * before.oneWayUs(NaN);
+  };
+  clock.advance(0.5e6);
+  t.equal(measured(9000, 4000), 5000);
+  t.equal(measured(0.5e6, 0), 0.5e6, 'since this host began');
+  t.same(measured(0.5e6 + 1, 0), NaN, 'a stamp of a life before, by whichever clock, is none of its own');
+  clock.advance(100e6);
+  t.equal(measured(100e6, 99.9e6), 0.1e6, 'also where 32 bits have wrapped');
+  t.same(measured(99e6, 0), NaN, 'longer than a minute');
+  t.equal(measured(1e6, 1e6), 1);
+  t.equal(measured(1e6, 1.039e6), 1, 'held longer than it was away, by as much as two clocks may differ: a short one');
+  t.same(measured(1e6, 1.05e6), NaN, 'by more: none');
+  t.same(measured(1e6, 2 ** 32 - 1), NaN);
+  t.end();
+});
 
 t.test('rows of peers against objects in a map: whoever is needed, no longer needed, heard, suspected or forgotten', (t) => {
   interface Model { peer: Peer; uses: number; incarnation: number; identifiers: number; heard: number; sent: number; cameUs: number }
