@@ -1,6 +1,7 @@
 import { Random } from '../../base/index.js';
-import { type HostNumber, type OverlayNode, type Publication, type Subscription } from '../../overlay/index.js';
+import { type HostNumber, MAX_DRIFT, type OverlayNode, type Publication, type Subscription } from '../../overlay/index.js';
 import { addNode, type CommonOptions, formOverlay } from './formation.js';
+import { type ClockOptions } from './host-clock.js';
 import { Invariants } from './invariants.js';
 import { World } from './world.js';
 
@@ -30,6 +31,7 @@ const PROOF_US = 4e6;
 const PUBLISH_US = 200_000;
 const MAX_HOSTS = 40;
 const CHANNELS = 3;
+const MAX_OFFSET_US = 2 ** 38;
 const SHAPES = [[2, 3], [2, 4], [2, 5], [2, 6], [3, 2], [3, 3], [4, 2], [4, 3], [5, 2], [7, 1], [8, 2]] as const;
 
 /** A subscription, and what came by it. */
@@ -63,6 +65,7 @@ export class Scenario {
   private readonly speakers: Speaker[];
   private readonly deeds: Record<string, number>;
   private readonly places: Float64Array;
+  private readonly clocks: Required<ClockOptions> | undefined;
   private readonly most: number;
   private publications: number;
   private published: number;
@@ -73,17 +76,22 @@ export class Scenario {
   /** Of the proof: whom each message should reach yet. */
   private readonly expected: Map<number, Set<Listener>>;
 
-  constructor(seed: number) {
+  /** @param clocks of the hosts; by default in two of three scenarios they drift within what is allowed, else all are the world's */
+  constructor(seed: number, clocks?: Required<ClockOptions>) {
     const random = (this.random = new Random(seed).fork('scenario'));
     const [k, n] = SHAPES[random.int(0, SHAPES.length - 1)];
     const size = k ** n;
     this.most = Math.min(MAX_HOSTS, size);
+    const clockRandom = random.fork('clocks');
+    const drift = clockRandom.bool(0.5) ? MAX_DRIFT : MAX_DRIFT * clockRandom.float();
+    this.clocks = clocks ?? (clockRandom.bool(2 / 3) ? { drift, offsetUs: MAX_OFFSET_US } : undefined);
     this.places = Float64Array.from({ length: 2 * MAX_HOSTS }, () => random.float());
     this.world = new World({
       hosts: MAX_HOSTS,
       random: random.fork('world'),
       network: { delayUs: (from, to) => this.delayUs(from, to), jitterUs: random.bool(0.5) ? 2000 : 0, linkBps: random.bool(0.3) ? 1e6 : Infinity },
       directory: { latencyUs: 4000, timeoutUs: HEARTBEAT_US },
+      ...(this.clocks === undefined ? {} : { clocks: this.clocks }),
     });
     this.options = {
       k, n, heartbeatUs: HEARTBEAT_US, leaseUs: LEASE_US, routing: (['odr', 'random', 'greedy'] as const)[random.int(0, 2)], exchangeDepth: random.int(0, 3),
@@ -233,6 +241,12 @@ export class Scenario {
         if (node === undefined) return false;
         world.pause(host, random.int(1000, 2 * LEASE_US));
         return true;
+      case 'clock': {
+        if (node === undefined || this.clocks === undefined) return false;
+        const { drift } = this.clocks;
+        world.changeClock(host, random.bool(0.5) ? { aheadUs: random.int(1, 2 * LEASE_US) } : { rate: random.bool(0.5) ? 1 - drift : 1 + drift });
+        return true;
+      }
       case 'advertise': return this.advertise(host, random.int(0, CHANNELS - 1));
       case 'close': {
         const speaker = this.speakers.find((one) => one.host === host);
@@ -339,6 +353,6 @@ export class Scenario {
 }
 
 const DEEDS = [
-  'join', 'join', 'join', 'crash', 'crash and restart', 'leave', 'partition', 'heal', 'heal', 'faults', 'no faults', 'directory faults', 'no directory faults', 'pause',
+  'join', 'join', 'join', 'crash', 'crash and restart', 'leave', 'partition', 'heal', 'heal', 'faults', 'no faults', 'directory faults', 'no directory faults', 'pause', 'clock',
   'advertise', 'advertise', 'close', 'subscribe', 'subscribe', 'subscribe', 'unsubscribe', 'pace',
 ] as const;
