@@ -1,6 +1,5 @@
 import { type FrameBatch } from './batch.js';
 import { type FeatureName } from './device.js';
-import { type FramePool } from './pool.js';
 import { type QueuePair } from './queue-pair.js';
 
 /** What the driver calls. Given once, at construction; none may keep the batch. */
@@ -35,11 +34,9 @@ export interface DriverOptions {
   features?: readonly FeatureName[];
   /** Takes all frames, whatever their address; default false. */
   promiscuous?: boolean;
-  /** Splits what pair `pair` receives into `headerBytes` and a payload in a pool of its own. */
-  split?: Readonly<Record<number, { headerBytes: number; payloads: FramePool }>>;
   /** Posts receive buffers at once (the default), or leaves the first refill() to the caller. */
   refill?: boolean;
-  /** Pairs from this one on have no buffers until splitPair() gives them some; default: none such. */
+  /** Pairs from this one on have no buffers until splitPair() or openPair() gives them some; default: none such. */
   idleFrom?: number;
   handler?: DriverHandler;
 }

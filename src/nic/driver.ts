@@ -82,28 +82,15 @@ export class NicDriver {
       : undefined;
     this.control?.ring.disableInterrupts();
 
-    const { frameBytes = this.mtu + 18, idleFrom = queuePairs, poolId = 0, split: splits = {} } = options;
+    const { frameBytes = this.mtu + 18, idleFrom = queuePairs, poolId = 0 } = options;
     const { buffers = (2 * Math.min(idleFrom, queuePairs) + 1) * size } = options;
     if (!Number.isInteger(buffers) || buffers < 1 || buffers > 2 ** 24) throw invalid('buffers', buffers, 'from 1 to 2^24');
     this.pool = new FramePool(memory, { count: buffers, frameBytes, id: poolId });
     this.pools = new Array<FramePool | undefined>(MAX_POOLS).fill(undefined);
     this.addPool(this.pool);
-    for (const [index, { headerBytes, payloads }] of Object.entries(splits)) {
-      if (!(Number(index) < queuePairs)) throw invalid('split', index, `a pair of this driver, from 0 to ${queuePairs - 1}`);
-      if (!Number.isInteger(headerBytes) || headerBytes < 14 || headerBytes > frameBytes) {
-        throw invalid('headerBytes', headerBytes, `a whole number from 14 to ${frameBytes}, the frameBytes of the common pool`);
-      }
-      if (this.features.has('MrgRxbuf')) throw invalid('features', 'MrgRxbuf', 'left out where a pair splits its frames');
-      this.addPool(payloads);
-    }
     const checksums = this.features.has('GuestCsum');
     this.pairs = Array.from({ length: queuePairs }, (_, i) => {
-      const split = splits[i];
-      const receive = rings[2 * i];
-      const rx =
-        split !== undefined ? new SplitRxQueue(receive, this.pool, checksums, split.headerBytes, split.payloads)
-        : this.features.has('MrgRxbuf') ? new MergeableRxQueue(receive, this.pool, checksums)
-        : new RxQueue(receive, this.pool, checksums);
+      const rx = new (this.features.has('MrgRxbuf') ? MergeableRxQueue : RxQueue)(rings[2 * i], this.pool, checksums);
       return new QueuePair(i, rx, new TxQueue(rings[2 * i + 1], this.pools), new FrameBatch(Math.min(size, 1024)));
     });
     this.page = new Int32Array(native.interruptPage);
@@ -341,10 +328,17 @@ export class NicDriver {
 
   /**
    * From now on what `pair` receives is split: the first `headerBytes` of a frame go to a buffer of `headers`, the rest to one of
-   * `payloads`. Both pools must be known (addPool). Frames that wait on the queue are dropped.
+   * `payloads`. Frames that wait on the queue are dropped.
+   * @param headerBytes from 14 to what a buffer of `headers` holds
+   * @throws ERR_UNSUPPORTED if the device can not reset single queues, or merges buffers
    */
   splitPair(pair: QueuePair, headerBytes: number, headers: FramePool, payloads: FramePool): void {
     if (this.features.has('MrgRxbuf')) throw new RingcubeError('ERR_UNSUPPORTED', 'a pair with mergeable buffers can not split its frames');
+    if (!Number.isInteger(headerBytes) || headerBytes < 14 || headerBytes > headers.frameBytes) {
+      throw invalid('headerBytes', headerBytes, `a whole number from 14 to ${headers.frameBytes}, the frameBytes of its pool`);
+    }
+    this.addPool(headers);
+    this.addPool(payloads);
     this.resetQueue(2 * pair.index, pair.rx);
     pair.rx = new SplitRxQueue(pair.rx.ring, headers, this.features.has('GuestCsum'), headerBytes, payloads);
     pair.batch = new FrameBatch(pair.batch.capacity);

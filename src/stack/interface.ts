@@ -40,7 +40,7 @@ export interface InterfaceOptions {
   dadTransmits?: number;
   advertise?: Advertise;
   nud?: Partial<NudOptions>;
-  driver?: Omit<DriverOptions, 'handler' | 'split' | 'poolId'>;
+  driver?: Omit<DriverOptions, 'handler' | 'poolId'>;
 }
 
 export interface InterfaceCounters {

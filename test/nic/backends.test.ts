@@ -72,7 +72,7 @@ class Played {
   readonly timesNs: number[] = [];
 
   constructor(source: ConstructorParameters<typeof Replay>[1], options: ReplayOptions, link: LinkOptions = {}, private readonly echo = false) {
-    this.host = new Host(this.engine, { queueSizeMax: 1024 }, () => ({ promiscuous: true, queueSize: 1024 }));
+    this.host = new Host(this.engine, { queueSizeMax: 1024 }, { promiscuous: true, queueSize: 1024 });
     this.replay = new Replay(this.engine, source, options);
     this.link = new Link(this.engine, this.replay, this.host.nic, link);
     this.host.onFrame = ({ bytes }) => {
@@ -176,7 +176,7 @@ t.test('latencies run from when a frame was due: what could not be sent in time 
 
   // A receiver that looks up every 10 ms, with room for 4 frames, over a wire that makes the sender wait.
   const engine = new Engine({ stepped: true });
-  const slow = new Host(engine, {}, () => ({ promiscuous: true, queueSize: 4 }));
+  const slow = new Host(engine, {}, { promiscuous: true, queueSize: 4 });
   const replay = new Replay(engine, { frames }, { ...stamped, latencies: 20 });
   const link = new Link(engine, replay, slow.nic, { pause: true });
   slow.onFrame = ({ bytes }) => slow.send(bytes);

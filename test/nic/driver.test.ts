@@ -152,10 +152,9 @@ t.test('every wrong option gets one line that says what would be right', (t) => 
 t.test('wrong calls get one line too', (t) => {
   const { a, link } = new Wired({ nic: { queuePairs: 2 } });
   const { driver, nic } = a;
-  const split = (pair: number, headerBytes: number, options: object = {}) => () => {
-    const card = new Nic(stepped(), { queuePairs: 2 });
-    const payloads = new FramePool(card.memory, { count: 4, frameBytes: 100, headroom: 0, id: 1, ...options });
-    return new NicDriver(card, { queuePairs: 2, split: { [pair]: { headerBytes, payloads } } });
+  const split = (headerBytes: number, options: object = {}) => () => {
+    const payloads = new FramePool(nic.memory, { count: 4, frameBytes: 100, headroom: 0, id: 1, ...options });
+    driver.splitPair(a.pair, headerBytes, driver.pool, payloads);
   };
   const rule = { protocol: 'udp', destination: '10.0.0.1', destinationPort: 1 } as const;
   const argument: readonly [call: () => unknown, message: string][] = [
@@ -164,10 +163,9 @@ t.test('wrong calls get one line too', (t) => {
     [() => driver.setMac('nobody'), 'mac: got "nobody", must be six bytes like 02:00:00:00:00:01'],
     [() => driver.setMac('01:00:00:00:00:00'), 'the device refuses the address 01:00:00:00:00:00'],
     [() => driver.setMacTable(new Array<string>(65).fill(MAC_B), []), 'the device refuses the MAC table'],
-    [split(2, 42), 'split: got "2", must be a pair of this driver, from 0 to 1'],
-    [split(1, 13), 'headerBytes: got 13, must be a whole number from 14 to 1518, the frameBytes of the common pool'],
-    [split(1, 1519), 'headerBytes: got 1519, must be a whole number from 14 to 1518, the frameBytes of the common pool'],
-    [split(1, 42, { id: 0 }), 'pool id: got 0, must be one that no other pool of this driver has'],
+    [split(13), 'headerBytes: got 13, must be a whole number from 14 to 1518, the frameBytes of its pool'],
+    [split(1519), 'headerBytes: got 1519, must be a whole number from 14 to 1518, the frameBytes of its pool'],
+    [split(42, { id: 0 }), 'pool id: got 0, must be one that no other pool of this driver has'],
     [() => nic.steer(rule, 2), 'pair: got 2, must be a pair of this NIC, from 0 to 1'],
     [() => nic.steer({ ...rule, protocol: 'icmp' as 'udp' }, 1), 'protocol: got "icmp", must be udp or tcp'],
     [() => nic.steer({ ...rule, destination: '10.0.0.256' }, 1), 'address: got "10.0.0.256", must be an IPv4 or IPv6 address, as 198.18.0.1 or fd00::1'],
@@ -183,6 +181,8 @@ t.test('wrong calls get one line too', (t) => {
     [() => nic.map({ iova: 2 ** 30, region: nic.region, access: 'all' as 'both' }), 'access: got "all", must be read, write or both'],
   ];
   for (const [call, message] of argument) refuses(t, call, 'ERR_INVALID_ARGUMENT', message);
+  const merging = new NicDriver(new Nic(stepped()), { features: FEATURE_NAMES });
+  refuses(t, () => merging.splitPair(merging.pairs[0], 42, merging.pool, merging.pool), 'ERR_UNSUPPORTED', 'a pair with mergeable buffers can not split its frames');
   for (let i = 0; i < 4096; i++) nic.steer({ ...rule, destinationPort: i + 1 }, 0);
   refuses(t, () => nic.steer({ ...rule, destinationPort: 5000 }, 0), 'ERR_OUT_OF_RANGE', 'steer: the table of 4096 rules is full');
   t.equal(driver.poll(), 0, 'what was refused changed nothing');
@@ -191,7 +191,7 @@ t.test('wrong calls get one line too', (t) => {
 });
 
 t.test('DMA mappings outside a region, over one another or one too many are refused (all or none)', (t) => {
-  const { nic } = new Host(stepped(), { regionBytes: 2 ** 20 }, () => ({ queueSize: 16, buffers: 32 }));
+  const { nic } = new Host(stepped(), { regionBytes: 2 ** 20 }, { queueSize: 16, buffers: 32 });
   const region = new Region(8192);
   const refused = (iova: number, offset: number, length: number): void =>
     refuses(

@@ -126,7 +126,7 @@ export class Host {
   onWritable?: (pair: QueuePair) => void;
   private open: Received | undefined;
 
-  constructor(engine: Engine, nic: NicOptions, driver: (nic: Nic) => DriverOptions = () => ({})) {
+  constructor(engine: Engine, nic: NicOptions, driver: DriverOptions = {}) {
     this.nic = new Nic(engine, nic);
     this.driver = new NicDriver(this.nic, {
       handler: {
@@ -137,7 +137,7 @@ export class Host {
         },
         changed: (event) => this.events.push(event),
       },
-      ...driver(this.nic),
+      ...driver,
     });
   }
 
@@ -208,10 +208,10 @@ export interface WiredOptions {
   engine?: Engine;
   link?: LinkOptions;
   nic?: NicOptions;
-  driver?: DriverOptions | ((nic: Nic) => DriverOptions);
+  driver?: DriverOptions;
   /** Overrides for the second host. */
   nicB?: NicOptions;
-  driverB?: DriverOptions | ((nic: Nic) => DriverOptions);
+  driverB?: DriverOptions;
 }
 
 /** Two hosts on one wire. */
@@ -222,10 +222,9 @@ export class Wired {
   readonly link: Link;
 
   constructor(options: WiredOptions = {}) {
-    const given = (which: WiredOptions['driver']) => (nic: Nic) => (typeof which === 'function' ? which(nic) : (which ?? {}));
     this.engine = options.engine ?? new Engine({ stepped: true });
-    this.a = new Host(this.engine, { mac: MAC_A, ...options.nic }, given(options.driver));
-    this.b = new Host(this.engine, { mac: MAC_B, ...options.nic, ...options.nicB }, given(options.driverB ?? options.driver));
+    this.a = new Host(this.engine, { mac: MAC_A, ...options.nic }, options.driver);
+    this.b = new Host(this.engine, { mac: MAC_B, ...options.nic, ...options.nicB }, options.driverB ?? options.driver);
     this.link = new Link(this.engine, this.a.nic, this.b.nic, options.link);
   }
 

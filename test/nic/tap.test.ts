@@ -93,7 +93,7 @@ interface Options {
 function neighbours(t: Test, options: Options = {}) {
   const namespace = new Namespace();
   const engine = new Engine();
-  const host = new Host(engine, { mac: MAC_A, ...options.nic }, () => ({ promiscuous: true, ...options.driver }));
+  const host = new Host(engine, { mac: MAC_A, ...options.nic }, { promiscuous: true, ...options.driver });
   const tap = new Tap(engine, { name: 'rc0', namespace: namespace.name, mac: MAC_B, ...options.tap });
   const link = new Link(engine, host.nic, tap, options.link);
   namespace.ip('addr', 'add', '198.18.0.2/24', 'dev', 'rc0');

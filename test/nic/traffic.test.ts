@@ -241,21 +241,12 @@ t.test('mergeable frames are taken whole however small the budget', (t) => {
 // --- where a frame goes ---
 
 t.test('a steered flow comes to its pair, headers and payload in two pools; what no rule matches comes to pair 0', (t) => {
-  let payloads4: FramePool | undefined;
-  let payloads6: FramePool | undefined;
-  const wired = new Wired({
-    nic: { queuePairs: 3 },
-    driverB: (nic) => {
-      payloads4 = new FramePool(nic.memory, { count: 64, frameBytes: 1472, headroom: 0, id: 1 });
-      payloads6 = new FramePool(nic.memory, { count: 64, frameBytes: 1452, headroom: 0, id: 2 });
-      return {
-        queuePairs: 3,
-        queueSize: 64,
-        split: { 1: { headerBytes: 42, payloads: payloads4 }, 2: { headerBytes: 62, payloads: payloads6 } },
-      };
-    },
-  });
+  const wired = new Wired({ nic: { queuePairs: 3 }, driverB: { queuePairs: 3, queueSize: 64 } });
   const { a, b } = wired;
+  const payloads4 = new FramePool(b.nic.memory, { count: 64, frameBytes: 1472, headroom: 0, id: 1 });
+  const payloads6 = new FramePool(b.nic.memory, { count: 64, frameBytes: 1452, headroom: 0, id: 2 });
+  b.driver.splitPair(b.driver.pairs[1], 42, b.driver.pool, payloads4);
+  b.driver.splitPair(b.driver.pairs[2], 62, b.driver.pool, payloads6);
   b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: 5000 }, 1);
   b.nic.steer({ protocol: 'udp', destination: 'fd00::2', destinationPort: 5000 }, 2);
   b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: 6000, source: '198.18.0.1', sourcePort: 4000 }, 1);
@@ -282,7 +273,7 @@ t.test('a steered flow comes to its pair, headers and payload in two pools; what
     const { rx } = b.driver.pairs[pair];
     if (pair > 0) {
       // Where it lies, before the handler looks.
-      const [pool, headers] = pair === 1 ? [payloads4!, 42] : [payloads6!, 62];
+      const [pool, headers] = pair === 1 ? [payloads4, 42] as const : [payloads6, 62] as const;
       t.equal(rx.receive(batch, 1), 1, what);
       t.equal(batch.length[0], headers, `${what}: headers`);
       t.equal(batch.offset[0], b.driver.pool.offsetOf(batch.handle[0]), `${what}: headers lie in the common pool`);
@@ -308,16 +299,11 @@ t.test('a steered flow comes to its pair, headers and payload in two pools; what
 });
 
 t.test('a split frame is sent on where it lies: headers and payload as one chain', (t) => {
-  const wired = new Wired({
-    nic: { queuePairs: 2 },
-    driverB: (nic) => ({
-      queuePairs: 2,
-      split: { 1: { headerBytes: 42, payloads: new FramePool(nic.memory, { count: 512, frameBytes: 1472, headroom: 0, id: 1 }) } },
-    }),
-  });
+  const wired = new Wired({ nic: { queuePairs: 2 }, driverB: { queuePairs: 2 } });
   const { a, b } = wired;
   b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: 5000 }, 1);
   const pair = b.driver.pairs[1];
+  b.driver.splitPair(pair, 42, b.driver.pool, new FramePool(b.nic.memory, { count: 512, frameBytes: 1472, headroom: 0, id: 1 }));
   const frames = [0, 1, 22, 1472].map((length) => udpFrame({ to: MAC_A, payload: new Uint8Array(length).fill(length) }));
   b.driver.setPromiscuous(true);
   for (const frame of frames) a.send(frame);

@@ -63,7 +63,7 @@ class World {
       link: { pause: true },
       nic: { mtu: MOST_BYTES, queuePairs: 2, regionBytes: 2 ** 20 },
       driver: { queueSize: size, buffers: 3 * size, frameBytes: MOST_BYTES, features, refill: false },
-      driverB: (nic) => ({
+      driverB: {
         queueSize: size,
         queuePairs: receiver === 'split' ? 2 : 1,
         // A frame must find room in the ring: mergeable ones in as many buffers as it has, at most.
@@ -71,13 +71,13 @@ class World {
         buffers: Math.max(buffers, 2 * size),
         features: [...features, ...mergeable],
         refill: false,
-        ...(receiver === 'split' && {
-          split: { 1: { headerBytes: HEADERS, payloads: new FramePool(nic.memory, { count: Math.max(3, buffers), frameBytes: MOST_BYTES, headroom: 0, id: 1 }) } },
-        }),
-      }),
+      },
     });
     const { a, b } = this.wired;
-    if (receiver === 'split') b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: 5000 }, 1);
+    if (receiver === 'split') {
+      b.driver.splitPair(b.driver.pairs[1], HEADERS, b.driver.pool, new FramePool(b.nic.memory, { count: Math.max(3, buffers), frameBytes: MOST_BYTES, headroom: 0, id: 1 }));
+      b.nic.steer({ protocol: 'udp', destination: '198.18.0.2', destinationPort: 5000 }, 1);
+    }
     this.payloads = new FramePool(a.nic.memory, { count: 3 * size, frameBytes: MOST_BYTES, headroom: 0, id: 1 });
     a.driver.addPool(this.payloads);
     this.page = new Int32Array(b.nic.native.interruptPage);

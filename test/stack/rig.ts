@@ -265,7 +265,7 @@ export class Lab {
     this.answers = interfaces.map((_, i) => new Set(answers[i] ?? []));
     this.seen = interfaces.map(() => []);
     this.cards = interfaces.map((_, i) => {
-      const card = new Card(this.engine, { mac: PEER, mtu: 9000, ...peerNic }, () => ({ promiscuous: true, frameBytes: 9018, buffers: 600 }));
+      const card = new Card(this.engine, { mac: PEER, mtu: 9000, ...peerNic }, { promiscuous: true, frameBytes: 9018, buffers: 600 });
       card.onFrame = ({ bytes }) => {
         const seen = see(bytes, this.engine.nowUs());
         this.seen[i].push(seen);
