@@ -68,6 +68,8 @@ interface Followed {
   readonly unwatch: () => void;
 }
 
+/** Stands in the place of an announcement that may yet be written again, by what the directory was asked and did not answer: it goes with the lease. */
+const CLOSED = 'closed';
 const ANNOUNCEMENT = /^(\d+) (\d+) (\d+)$/;
 
 function parse(entry: Entry, cubeSize: number): Announcement | undefined {
@@ -84,8 +86,12 @@ export class Channels {
   /** Above the numbers of all streams that have ended: who has not heard of the end takes what follows on the channel for the same stream. */
   private nextSequence: number;
 
+  /** By channel: announcements under this lease that the directory has not answered. They may be written late. */
+  private readonly unanswered: Map<number, number>;
+
   constructor(private readonly options: ChannelsOptions) {
     this.publications = new Map();
+    this.unanswered = new Map();
     this.followed = new Map();
     this.nextSequence = 0;
   }
@@ -127,10 +133,12 @@ export class Channels {
   }
 
   private enter(publication: Publication, stream: Stream, revision: number): void {
-    const { directory, timers, heartbeatUs } = this.options;
+    const { directory, timers, heartbeatUs, peers } = this.options;
     const { version, root } = stream;
     const value = `${root} ${version} ${publication.milliRate}`;
+    this.count(publication.channel, 1);
     directory.cas(this.key(publication.channel), revision, value, version, (failure, outcome) => {
+      if (failure !== 'unavailable' && peers.incarnation === version) this.count(publication.channel, -1);
       if (publication.stream !== stream || stream.version !== version) return;
       if (failure !== undefined) {
         timers.after(heartbeatUs, () => {
@@ -139,6 +147,12 @@ export class Channels {
         // Of an earlier life, or of a try that was not answered.
       } else if (!outcome!.swapped && outcome!.entry?.value !== value) this.enter(publication, stream, outcome!.entry?.revision ?? 0);
     });
+  }
+
+  private count(channel: number, more: number): void {
+    const count = (this.unanswered.get(channel) ?? 0) + more;
+    if (count > 0) this.unanswered.set(channel, count);
+    else this.unanswered.delete(channel);
   }
 
   private key(channel: number): string {
@@ -174,10 +188,12 @@ export class Channels {
       });
     };
     if (this.publications.has(channel) || peers.incarnation !== version) return;
+    // Where nothing stands a late announcement would: something else has to.
+    const mayRise = this.unanswered.has(channel);
     directory.get(key, (failure, entry) => {
       if (failure !== undefined) again();
-      else if (entry !== undefined && !this.publications.has(channel)) {
-        directory.cas(key, entry.revision, undefined, 0, (failure, outcome) => {
+      else if (!this.publications.has(channel) && (mayRise || entry !== undefined)) {
+        directory.cas(key, entry?.revision ?? 0, mayRise ? CLOSED : undefined, mayRise ? version : 0, (failure, outcome) => {
           if (failure !== undefined || !outcome!.swapped) again();
         });
       }
@@ -299,6 +315,7 @@ export class Channels {
   /** The lease is gone: nothing is published from here any more. */
   fence(): void {
     for (const publication of this.publications.values()) publication.stream = undefined;
+    this.unanswered.clear();
     // Another lease is another version, and has numbers of its own.
     this.nextSequence = 0;
   }

@@ -188,6 +188,81 @@ t.test('a publisher closes, crashes and comes again: subscribers are told, and h
   t.end();
 });
 
+t.test('a publisher that has closed stays closed, however late the directory does what nobody was told of (Directory: unavailable)', (t) => {
+  const key = `pub/${CHANNEL}/0`;
+  const late: (() => void)[] = [];
+  let losing = true;
+  const rig: Rig = new Rig({
+    hosts: 4, k: 2, n: 2, seed: 1,
+    wrap: (directory) => ({
+      get: (...args) => {
+        directory.get(...args);
+      },
+      cas: (name, revision, value, lease, done) => {
+        if (name !== key || !losing) {
+          directory.cas(name, revision, value, lease, done);
+          return;
+        }
+        late.push(() => {
+          directory.cas(name, revision, value, lease, () => undefined);
+        });
+        rig.world.after(SECOND, () => {
+          done('unavailable', undefined);
+          rig.world.rearm(0);
+        });
+      },
+      watch: (...args) => directory.watch(...args),
+      lease: (...args) => {
+        directory.lease(...args);
+      },
+    }),
+  }).formed((host) => [host], 4);
+  const rise = (): void => {
+    for (const write of late.splice(0)) write();
+  };
+  const close = (publication: Publication): void => {
+    publication.close();
+    rig.world.rearm(0);
+  };
+  const tree = (): HostNumber[] => rig.live.filter((node) => branch(node, 0) !== undefined).map(({ host }) => host);
+  const inbox = rig.subscribe(3, CHANNEL);
+  // Closed after its first write was given up, and while another is under way.
+  const first = rig.node(0).advertise(CHANNEL);
+  rig.run(2.5 * SECOND);
+  t.equal(late.length, 2);
+  close(first);
+  losing = false;
+  rig.run(5 * SECOND);
+  rise();
+  rig.run(5 * SECOND);
+  t.same(tree(), [], 'nobody follows it');
+  // The same host publishes there again, and closes in the usual way.
+  const again = rig.node(0).advertise(CHANNEL);
+  rig.run(3 * SECOND);
+  rig.stream([[0, again]], PERIOD, SECOND).run(SECOND);
+  t.equal(inbox.numbers.get(0)?.length, 20, 'advertised again');
+  losing = true;
+  close(again);
+  rig.run(2.5 * SECOND);
+  losing = false;
+  rig.run(5 * SECOND);
+  t.same(inbox.ended, [0]);
+  rise();
+  rig.run(5 * SECOND);
+  t.same(tree(), [], 'closed again');
+  // Now something stands there already, which a late announcement would be put in the place of.
+  losing = true;
+  const third = rig.node(0).advertise(CHANNEL);
+  rig.run(2.5 * SECOND);
+  close(third);
+  losing = false;
+  rig.run(5 * SECOND);
+  rise();
+  rig.run(5 * SECOND);
+  t.same(tree(), [], 'and again');
+  t.end();
+});
+
 t.test('who is above crashes: every subscriber has the stream again within repairBoundUs(), and misses nothing after that', (t) => {
   let longest = 0;
   for (const seed of [1, 2, 3, 4, 5, 6]) {
