@@ -191,7 +191,7 @@ t.test('a publisher closes, crashes and comes again: subscribers are told, and h
 t.test('a publisher that has closed stays closed, however late the directory does what nobody was told of (Directory: unavailable)', (t) => {
   const key = `pub/${CHANNEL}/0`;
   const late: (() => void)[] = [];
-  let losing = true;
+  let losing = (_revision: number): boolean => true;
   const rig: Rig = new Rig({
     hosts: 4, k: 2, n: 2, seed: 1,
     wrap: (directory) => ({
@@ -199,7 +199,7 @@ t.test('a publisher that has closed stays closed, however late the directory doe
         directory.get(...args);
       },
       cas: (name, revision, value, lease, done) => {
-        if (name !== key || !losing) {
+        if (name !== key || !losing(revision)) {
           directory.cas(name, revision, value, lease, done);
           return;
         }
@@ -231,7 +231,7 @@ t.test('a publisher that has closed stays closed, however late the directory doe
   rig.run(2.5 * SECOND);
   t.equal(late.length, 2);
   close(first);
-  losing = false;
+  losing = () => false;
   rig.run(5 * SECOND);
   rise();
   rig.run(5 * SECOND);
@@ -241,21 +241,21 @@ t.test('a publisher that has closed stays closed, however late the directory doe
   rig.run(3 * SECOND);
   rig.stream([[0, again]], PERIOD, SECOND).run(SECOND);
   t.equal(inbox.numbers.get(0)?.length, 20, 'advertised again');
-  losing = true;
+  losing = () => true;
   close(again);
   rig.run(2.5 * SECOND);
-  losing = false;
+  losing = () => false;
   rig.run(5 * SECOND);
   t.same(inbox.ended, [0]);
   rise();
   rig.run(5 * SECOND);
   t.same(tree(), [], 'closed again');
   // Now something stands there already, which a late announcement would be put in the place of.
-  losing = true;
+  losing = (revision) => revision > 0;
   const third = rig.node(0).advertise(CHANNEL);
   rig.run(2.5 * SECOND);
   close(third);
-  losing = false;
+  losing = () => false;
   rig.run(5 * SECOND);
   rise();
   rig.run(5 * SECOND);
