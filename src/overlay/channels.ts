@@ -120,7 +120,7 @@ export class Channels {
   /** Becomes the root of the stream, at one of our identifiers, and says so in the directory. */
   private announce(publication: Publication): void {
     const { membership, trees, self, peers, keeper } = this.options;
-    if (publication.stream !== undefined || publication.closed || !keeper.isValid) return;
+    if (publication.stream !== undefined || publication.closed || membership.leaving || !keeper.isValid) return;
     const root = membership.first;
     if (root < 0) return;
     const stream = trees.open(publication.channel, self, peers.incarnation, root);
@@ -251,7 +251,7 @@ export class Channels {
       if (own !== undefined) for (const subscription of subscriptions) this.attach(own, subscription);
       return;
     }
-    if (membership.first < 0) return;
+    if (membership.first < 0 || membership.leaving) return;
     const stream = trees.open(channel, publisher, version, root);
     for (const subscription of subscriptions) this.attach(stream, subscription);
     trees.seekIfNeeded(stream);
@@ -274,13 +274,10 @@ export class Channels {
 
   unsubscribe(subscription: Subscription): void {
     if (subscription.closed) return;
+    const followed = this.followedBy(subscription);
     subscription.closed = true;
-    const followed = this.followed.get(subscription.channel)!;
     followed.subscriptions.splice(followed.subscriptions.indexOf(subscription), 1);
-    for (const publisher of followed.publishers.keys()) {
-      const stream = this.options.trees.get(subscription.channel, publisher);
-      if (stream !== undefined) this.detach(stream, subscription);
-    }
+    for (const stream of this.streamsOf(subscription, followed)) this.detach(stream, subscription);
     if (followed.subscriptions.length > 0) return;
     followed.unwatch();
     this.followed.delete(subscription.channel);
@@ -288,11 +285,21 @@ export class Channels {
 
   /** A subscription takes more, or fewer, messages a second from now on; 0: all. */
   pace(subscription: Subscription, ratePerS: number): void {
+    const followed = subscription.closed ? undefined : this.followedBy(subscription);
     subscription.milliRate = milliRateOf(ratePerS);
-    for (const publisher of this.followed.get(subscription.channel)?.publishers.keys() ?? []) {
-      const stream = this.options.trees.get(subscription.channel, publisher);
-      if (stream !== undefined) this.options.trees.tellRate(stream);
-    }
+    if (followed !== undefined) for (const stream of this.streamsOf(subscription, followed)) this.options.trees.tellRate(stream);
+  }
+
+  private followedBy(subscription: Subscription): Followed {
+    const followed = this.followed.get(subscription.channel);
+    if (followed?.subscriptions.includes(subscription) === true) return followed;
+    throw invalid('subscription', `one of channel ${subscription.channel}`, 'one that this host has made');
+  }
+
+  /** Those of a channel that are begun here; our own before the directory has told of it. */
+  private streamsOf({ channel }: Subscription, { publishers }: Followed): Stream[] {
+    const { trees, self } = this.options;
+    return [...new Set([...publishers.keys(), self])].map((publisher) => trees.get(channel, publisher)).filter((stream) => stream !== undefined);
   }
 
   // With the lease.

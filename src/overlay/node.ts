@@ -310,7 +310,7 @@ export class OverlayNode implements Endpoint {
 
   // Streams.
 
-  /** Publishes on a channel; `ratePerS`: how many messages are to be expected. @throws ERR_INVALID_ARGUMENT if it does already */
+  /** Publishes on a channel; `ratePerS`: how many messages are to be expected. A host that has stopped, or is leaving, does so once it is started again. @throws ERR_INVALID_ARGUMENT if it does already */
   advertise(channel: number, ratePerS = 0): Publication {
     return this.channels.advertise(channel, ratePerS);
   }
@@ -320,11 +320,12 @@ export class OverlayNode implements Endpoint {
     return this.channels.subscribe(channel, options);
   }
 
+  /** @throws ERR_INVALID_ARGUMENT for another host's */
   unsubscribe(subscription: Subscription): void {
     this.channels.unsubscribe(subscription);
   }
 
-  /** A subscription takes more, or fewer, messages a second from now on; 0: all. Those that are too many are left out by the host above, and cost others nothing. */
+  /** A subscription takes more, or fewer, messages a second from now on; 0: all. Those that are too many are left out by the host above, and cost others nothing. @throws ERR_INVALID_ARGUMENT */
   pace(subscription: Subscription, ratePerS: number): void {
     this.channels.pace(subscription, ratePerS);
   }

@@ -263,6 +263,54 @@ t.test('a publisher that has closed stays closed, however late the directory doe
   t.end();
 });
 
+t.test('who unsubscribes is out of every stream at once, also of its own host before the directory has told of that; and only of its own host', (t) => {
+  const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1 }).formed((host) => [host], 4);
+  const node = rig.node(0);
+  const subscription = node.subscribe(CHANNEL);
+  const first = node.subscribe(CHANNEL);
+  const publication = node.advertise(CHANNEL);
+  node.unsubscribe(first);
+  const { subscription: other } = rig.subscribe(1, CHANNEL);
+  t.throws(() => { node.unsubscribe(other); }, { code: 'ERR_INVALID_ARGUMENT', message: /^subscription: / });
+  t.throws(() => { node.pace(other, 1); }, { code: 'ERR_INVALID_ARGUMENT', message: /^subscription: / });
+  t.throws(() => { rig.node(2).unsubscribe(other); }, { code: 'ERR_INVALID_ARGUMENT', message: /^subscription: / });
+  rig.publish(publication, 0);
+  t.equal(node.counters.delivered, 1, 'to the one that is left');
+  rig.run(5 * SECOND);
+  rig.publish(publication, 0);
+  t.same([node.counters.delivered, subscription.counters.received], [2, 2]);
+  rig.run(SECOND);
+  t.equal(other.counters.received, 1);
+  t.end();
+});
+
+t.test('who is leaving begins nothing any more: what it is asked for waits for another start', (t) => {
+  const rig = new Rig({ hosts: 4, k: 2, n: 2, seed: 1 }).formed((host) => [host], 4);
+  const heard = rig.subscribe(2, CHANNEL);
+  const channel = rig.node(1).advertise(CHANNEL + 1);
+  rig.run(3 * SECOND);
+  const node = rig.node(0);
+  node.leave();
+  rig.world.rearm(0);
+  rig.run(0.5 * SECOND);
+  const publication = node.advertise(CHANNEL);
+  const inbox = rig.subscribe(0, CHANNEL + 1);
+  rig.world.rearm(0);
+  rig.run(SECOND);
+  t.same([node.state, publication.publish(new Uint8Array(8)), node.branches()], ['leaving', false, []]);
+  rig.run(10 * SECOND);
+  t.same([node.state, rig.vacant(), heard.ended], ['stopped', [], []]);
+  rig.crash(3);
+  node.start();
+  rig.world.rearm(0);
+  rig.run(20 * SECOND);
+  rig.publish(publication, 0);
+  rig.publish(channel, 1);
+  rig.run(SECOND);
+  t.same([heard.numbers.get(0)?.length, inbox.numbers.get(1)?.length], [1, 1], 'another start');
+  t.end();
+});
+
 t.test('who is above crashes: every subscriber has the stream again within repairBoundUs(), and misses nothing after that', (t) => {
   let longest = 0;
   for (const seed of [1, 2, 3, 4, 5, 6]) {
