@@ -60,6 +60,7 @@ export class Host {
   ) {
     const { interfaces = [{}], seed = 1, routes = [], agentQueues = 0, costs = { frameUs: 1, instructionNs: 1 } } = options;
     if (!Number.isInteger(agentQueues) || agentQueues < 0 || agentQueues > 126) throw invalid('agentQueues', agentQueues, 'a whole number from 0 to 126');
+    for (const [name, value] of Object.entries(costs)) if (!(value >= 0 && value < Infinity)) throw invalid(`costs.${name}`, value, 'a finite number, 0 or more');
     // A stepped engine's time is the host's; a real one is read without a native call.
     this.clock = engine.stepped ? engine : new RealClock();
     const { clock } = this;
@@ -127,6 +128,14 @@ export class Host {
   /** A fault domain: agents in it share their payloads, and pass them on without a copy. */
   openDomain(options: HostDomainOptions = {}): FaultDomain {
     return this.streams.openDomain(options);
+  }
+
+  /**
+   * Gives up a domain of openDomain()'s: once its frames have come home, the next one like it takes its place in the card's memory.
+   * (An agent that was opened without a domain leaves its own so when it is closed.) @throws ERR_INVALID_ARGUMENT while agents are open in it
+   */
+  closeDomain(domain: FaultDomain): void {
+    this.streams.closeDomain(domain);
   }
 
   /** Loads and starts an agent. @throws as Agent's constructor */

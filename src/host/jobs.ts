@@ -6,6 +6,9 @@ const SLICE_US = 1e3;
 /** A wait shorter than this is spent in turns of the event loop: its timers are no finer than a millisecond. */
 const SHORT_WAIT_US = 1.5e3;
 
+/** The most that Node's timers count; whoever wakes early looks again. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+
 /** Runs a scheduler's jobs from the event loop, in real time: some in each turn, and looks for interrupts between two. */
 export class JobLoop {
   private scheduled = false;
@@ -47,7 +50,7 @@ export class JobLoop {
     clearTimeout(this.timer);
     if (waitUs === Infinity) return;
     if (waitUs < SHORT_WAIT_US) this.wake();
-    else this.timer = setTimeout(this.wake, Math.floor(waitUs / 1e3));
+    else this.timer = setTimeout(this.wake, Math.min(Math.floor(waitUs / 1e3), LONGEST_WAIT_MS));
   }
 
   stop(): void {

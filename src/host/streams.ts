@@ -1,8 +1,8 @@
-import { invalid } from '../base/index.js';
+import { invalid, RingcubeError } from '../base/index.js';
 import { type Nic, Watchdog } from '../nic/index.js';
-import { type Scheduler, Server, type ServerCounters, type ServerOptions } from '../sched/index.js';
+import { type Scheduler, Server, type ServerCounters, type ServerOptions, type Work } from '../sched/index.js';
 import { Agent, type AgentCounters, type AgentOptions, FaultDomain } from '../spa/index.js';
-import { type Stack } from '../stack/index.js';
+import { type Interface, type Stack } from '../stack/index.js';
 import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamCounters, type StreamOptions } from '../upcall/index.js';
 
 export interface HostDomainOptions {
@@ -32,12 +32,16 @@ const STACK_SERVER: ServerOptions = { name: 'stack', budgetUs: 1000, periodUs: 1
 /** The agents of a host: what they share, what they run on, what flows through them. */
 export class Streams {
   readonly dispatcher: Dispatcher;
-  private readonly agents: Agent[] = [];
+  private agents: Agent[] = [];
   private watchdogThread: Watchdog | undefined;
   private stackServed = false;
   /** Admitted here, for streams. */
   private readonly servers = new Set<Server>();
-  private unused: FaultDomain | undefined;
+  private readonly domains = new Set<FaultDomain>();
+  /** Made for one agent each, by openAgent(). */
+  private readonly ofOne = new Map<Agent, FaultDomain>();
+  /** Nobody's any more. A card's memory, and a pool's number, are taken for good: whoever needs a domain like one of these gets it. */
+  private readonly free: FaultDomain[] = [];
 
   constructor(
     private readonly stack: Stack,
@@ -45,7 +49,7 @@ export class Streams {
     private readonly scheduler: Scheduler,
     private readonly costs: Costs | undefined,
     private readonly stackServer: Omit<ServerOptions, 'name'> | false | undefined,
-    onJobs: () => void,
+    private readonly onJobs: () => void,
   ) {
     this.dispatcher = new Dispatcher(stack, {
       scheduler,
@@ -65,6 +69,8 @@ export class Streams {
     if (iface === undefined) throw invalid('interface', index, `from 0 to ${this.stack.interfaces.length - 1}, as the host has cards`);
     const { bufferBytes = iface.mtu - 28, buffers = Math.min(iface.pair.rx.ring.size / 2 + 512, FaultDomain.mostBuffers(bufferBytes)) } = options;
     const { driver } = iface;
+    const again = this.freeDomain(iface, bufferBytes, buffers);
+    if (again !== undefined) return again;
     const domain = new FaultDomain({
       memory: iface.memory,
       poolId: this.stack.poolId(iface),
@@ -75,35 +81,91 @@ export class Streams {
       },
     });
     driver.addPool(domain.pool);
+    this.domains.add(domain);
+    return domain;
+  }
+
+  closeDomain(domain: FaultDomain): void {
+    if (this.free.includes(domain)) return;
+    if (!this.domains.has(domain)) throw invalid('domain', domain, 'one that this host has opened');
+    const user = this.userOf(domain);
+    if (user !== undefined) throw new RingcubeError('ERR_INVALID_ARGUMENT', `domain: agent ${user} is in it, open or of an open stream: close these first`);
+    this.free.push(domain);
+  }
+
+  /** An agent that has this domain, or had it and is of a stream that still brings payloads there. */
+  private userOf(domain: FaultDomain): string | undefined {
+    const ofStreams = this.dispatcher.bindings.flatMap(({ stream }) => stream.options.agents);
+    return [...this.agents.filter(({ closed }) => !closed), ...ofStreams].find((agent) => agent.domain === domain)?.name;
+  }
+
+  /** One of this shape that nobody has any more, and whose frames have all come home; with nothing in it of what it was for. */
+  private freeDomain(iface: Interface, bufferBytes: number, buffers: number): FaultDomain | undefined {
+    for (const [agent, domain] of this.ofOne) {
+      if (!agent.closed || this.userOf(domain) !== undefined) continue;
+      this.ofOne.delete(agent);
+      this.free.push(domain);
+    }
+    for (const { tx } of iface.driver.pairs) tx.reclaim();
+    const at = this.free.findIndex(({ memory, pool }) => memory === iface.memory && pool.frameBytes === bufferBytes && pool.count === buffers && pool.available === pool.count);
+    if (at < 0) return undefined;
+    const [domain] = this.free.splice(at, 1);
+    domain.memory.u8.fill(0, domain.offset, domain.offset + domain.bytes);
     return domain;
   }
 
   openAgent({ domain: shared, checkpointUs, ...options }: HostAgentOptions): Agent {
     if (checkpointUs !== undefined && !(checkpointUs >= 1000)) throw invalid('checkpointUs', checkpointUs, 'at least 1000');
-    const domain = shared ?? this.unused ?? this.openDomain();
-    // A card's memory is taken for good: a module that is refused leaves its domain to the next.
-    if (shared === undefined) this.unused = domain;
-    const agent = new Agent(domain, { nowUs: this.stack.nowUs, stepped: this.costs !== undefined, watchdog: this.watchdog }, options);
-    if (shared === undefined) this.unused = undefined;
-    this.agents.push(agent);
+    if (this.agents.some(({ name, closed }) => name === options.name && !closed)) throw invalid('name', options.name, "unlike those of this host's other open agents");
+    if (shared !== undefined && this.free.includes(shared)) throw new RingcubeError('ERR_CLOSED', 'domain: it is closed');
+    const domain = shared ?? this.openDomain();
+    let agent: Agent;
+    try {
+      agent = new Agent(domain, { nowUs: this.stack.nowUs, stepped: this.costs !== undefined, watchdog: this.watchdog }, options);
+    } catch (error) {
+      if (shared === undefined) this.free.push(domain);
+      throw error;
+    }
+    if (shared === undefined) this.ofOne.set(agent, domain);
+    // Those that are closed are counted until another one comes.
+    this.agents = [...this.agents.filter(({ closed }) => !closed), agent];
     if (checkpointUs !== undefined) this.checkpointEach(agent, checkpointUs);
     return agent;
   }
 
+  /** On the time of a stream that the agent is of, as its timers; else, as nobody's, at once. */
   private checkpointEach(agent: Agent, everyUs: number): void {
-    this.stack.timers.after(everyUs, () => {
+    const { stack, dispatcher } = this;
+    let queuedOn: Server | undefined;
+    const work: Work = {
+      run: () => {
+        queuedOn = undefined;
+        if (agent.closed) return dispatcher.costUs(0, 0);
+        agent.checkpoint();
+        return dispatcher.costUs(0, agent.usedFuel);
+      },
+    };
+    const again = (): void => {
       if (agent.closed) return;
-      agent.checkpoint();
-      this.checkpointEach(agent, everyUs);
-    });
+      stack.timers.after(everyUs, again);
+      const server = dispatcher.bindings.find((binding) => binding.server?.closed === false && binding.stream.options.agents.includes(agent))?.server;
+      if (server === undefined) agent.checkpoint();
+      // With a full queue, this one is left out; it is nobody's deadline.
+      else if (queuedOn !== server && server.release(work, Infinity)) {
+        queuedOn = server;
+        this.onJobs();
+      }
+    };
+    stack.timers.after(everyUs, again);
   }
 
   private readonly watchdog = (): Watchdog => (this.watchdogThread ??= new Watchdog());
 
   openStream({ server, mode, budget, ...options }: HostStreamOptions): Binding {
     for (const agent of options.agents) {
-      if (!this.agents.includes(agent)) throw invalid('agents', agent.name, 'agents that this host has opened');
+      if (!this.agents.includes(agent) || agent.closed) throw invalid('agents', agent.name, 'open agents of this host');
     }
+    if (this.dispatcher.bindings.some(({ stream }) => stream.name === options.name)) throw invalid('name', options.name, "unlike those of this host's other open streams");
     if (server !== undefined) this.serveStack();
     const admitted = server === undefined || server instanceof Server ? server : this.scheduler.admit({ name: options.name, ...server });
     if (admitted !== server) this.servers.add(admitted!);

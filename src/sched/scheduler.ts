@@ -98,6 +98,11 @@ export class Scheduler implements ServerOwner {
     return server;
   }
 
+  /** Whether this server was admitted here, and is not closed. */
+  has(server: Server): boolean {
+    return this.servers.has(server);
+  }
+
   /** Queues work that has no guarantee: it runs when no server's job may. Returns false if its queue is full. */
   releaseBackground(work: Work): boolean {
     return this.background.release(work, Infinity);

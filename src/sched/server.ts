@@ -131,7 +131,7 @@ export class Server {
    * @returns false, and counts, if the queue is full. Throws ERR_CLOSED after close()
    */
   release(work: Work, deadlineUs?: number): boolean {
-    if (this.standing === Standing.Closed) throw new RingcubeError('ERR_CLOSED', `server ${JSON.stringify(this.name)} is closed`);
+    if (this.closed) throw new RingcubeError('ERR_CLOSED', `server ${JSON.stringify(this.name)} is closed`);
     const { works, count } = this;
     if (this.queued === works.length) {
       count.refused++;
@@ -147,9 +147,13 @@ export class Server {
     return true;
   }
 
+  get closed(): boolean {
+    return this.standing === Standing.Closed;
+  }
+
   /** Drops what is queued; a job that runs is left to end. Its share is given back once its period is over. */
   close(): void {
-    if (this.standing === Standing.Closed) return;
+    if (this.closed) return;
     this.owner.closing(this);
     this.standing = Standing.Closed;
     this.works.fill(undefined);

@@ -51,7 +51,7 @@ export class Agent {
   private readonly backoff = new Backoff();
   /** There is no instance that could be called. */
   private broken = false;
-  /** Instructions that the last run() or tick() used, starting anew after a trap included; 0 where they are not counted. */
+  /** Instructions that the last run(), tick() or checkpoint() used, starting anew after a trap included; 0 where they are not counted. */
   usedFuel = 0;
   private batches = 0;
   private payloads = 0;
@@ -59,6 +59,8 @@ export class Agent {
   private readonly traps: Record<TrapCause, number> = { budget: 0, stack: 0, fault: 0, abort: 0 };
   private suspended = 0;
   private ended = false;
+  /** Within a call, from which its host may be told of something (a log line): what the call needs must stay until it is over. */
+  private calling = false;
 
   /**
    * Loads, checks and starts an agent.
@@ -71,7 +73,9 @@ export class Agent {
   ) {
     this.name = options.name;
     this.settings = settle(options);
-    this.log = new LogLimit(host.nowUs, this.settings.onLog);
+    this.log = new LogLimit(host.nowUs, (line) => {
+      this.settings.onLog(line);
+    });
     this.instanceHost = { nowUs: host.nowUs, log: this.log.write };
     [this.compartment, this.exchange] = this.named(() => this.furnish(this.settings));
   }
@@ -146,13 +150,16 @@ export class Agent {
   private serve(input: Payloads, count: number, output: Payloads): void {
     const { compartment, exchange } = this;
     const { instance } = compartment;
+    this.calling = true;
     compartment.open();
     const n = exchange.bring(instance, input, count);
     const trap = this.upcall(compartment, n);
-    exchange.judge(instance, input, n, output, this.passed);
+    exchange.judge(instance, input, n, output, this.passed, trap !== undefined);
     compartment.shut();
     this.batches++;
     this.payloads += n;
+    this.calling = false;
+    if (this.ended) this.dismantle();
     if (trap !== undefined) this.recover(trap);
     else if (this.backoff.active) this.backoff.served();
   }
@@ -195,11 +202,14 @@ export class Agent {
     if (this.closed || (this.backoff.active && !this.awake())) return;
     const { compartment, exchange } = this;
     const { instance } = compartment;
+    this.calling = true;
     compartment.open();
     exchange.clear(instance);
     const trap = this.upcall(compartment, TICK);
-    exchange.judge(instance, this.passed, 0, output, this.passed);
+    exchange.judge(instance, this.passed, 0, output, this.passed, trap !== undefined);
     compartment.shut();
+    this.calling = false;
+    if (this.ended) this.dismantle();
     if (trap !== undefined) this.recover(trap);
   }
 
@@ -228,9 +238,11 @@ export class Agent {
   private restart(): void {
     const { compartment, exchange, settings } = this;
     try {
-      compartment.restart();
-      this.countFuel(compartment.budget.usedFuel);
-      this.begin(compartment, exchange, settings, this.state);
+      this.within(() => {
+        compartment.restart();
+        this.countFuel(compartment.budget.usedFuel);
+        this.begin(compartment, exchange, settings, this.state);
+      });
       this.broken = false;
     } catch (error) {
       // As it did start at first, this is its own doing: it is tried again, later and later.
@@ -250,7 +262,12 @@ export class Agent {
 
   /** Saves the state that the agent starts from after a trap. False if it has none to save, or trapped over it: then it starts from the last one. */
   checkpoint(): boolean {
-    this.mustBeOpen();
+    this.mustBeIdle('be saved');
+    this.usedFuel = 0;
+    return this.within(() => this.keepState());
+  }
+
+  private keepState(): boolean {
     let state: Uint8Array | undefined;
     try {
       state = this.save();
@@ -274,8 +291,21 @@ export class Agent {
     return state;
   }
 
-  private mustBeOpen(): void {
+  private mustBeIdle(what: string): void {
     if (this.closed) throw new RingcubeError('ERR_CLOSED', `agent ${this.name} is closed`);
+    if (this.calling) throw new RingcubeError('ERR_INVALID_ARGUMENT', `agent ${this.name} can't ${what} from within a call of its own (a log line's, a trap's): do it after that`);
+  }
+
+  /** Off the data path: close() waits until it is over. */
+  private within<T>(call: () => T): T {
+    const outer = this.calling;
+    this.calling = true;
+    try {
+      return call();
+    } finally {
+      this.calling = outer;
+      if (this.ended && !outer) this.dismantle();
+    }
   }
 
   /**
@@ -283,20 +313,21 @@ export class Agent {
    * goes along where both can, or the last one that was saved. If the new one refuses, the old one goes on.
    */
   replace(options: Partial<Omit<AgentOptions, 'name'>>): void {
-    this.mustBeOpen();
+    this.mustBeIdle('be replaced');
     const settings = settle({ ...this.settings, ...options });
-    this.checkpoint();
-    const { state } = this;
-    const [compartment, exchange] = this.named(() => this.furnish(settings, state));
-    exchange.inherit(this.exchange);
-    this.exchange.close();
-    this.compartment.close();
-    this.compartment = compartment;
-    this.exchange = exchange;
-    this.settings = settings;
-    this.state = compartment.instance.hasState ? state : undefined;
-    this.broken = false;
-    this.backoff.served();
+    this.within(() => {
+      this.keepState();
+      const { state } = this;
+      const [compartment, exchange] = this.named(() => this.furnish(settings, state));
+      exchange.inherit(this.exchange);
+      this.dismantle();
+      this.compartment = compartment;
+      this.exchange = exchange;
+      this.settings = settings;
+      this.state = compartment.instance.hasState ? state : undefined;
+      this.broken = false;
+      this.backoff.served();
+    });
   }
 
   private named<T>(call: () => T): T {
@@ -315,9 +346,14 @@ export class Agent {
     };
   }
 
+  /** At once, or, from within a call of its own, when that is over. */
   close(): void {
     if (this.closed) return;
     this.ended = true;
+    if (!this.calling) this.dismantle();
+  }
+
+  private dismantle(): void {
     this.exchange.close();
     this.compartment.close();
   }

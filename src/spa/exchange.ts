@@ -17,7 +17,7 @@ export interface ExchangeCounters {
   forwarded: number;
   passed: number;
   dropped: number;
-  /** A verdict that is none, a length beyond the buffer, a pointer out of it. */
+  /** A verdict that is none, or was not written, a length beyond the buffer, a pointer out of it. */
   invalidVerdicts: number;
   /** Had no verdict when the agent trapped. */
   lostInTrap: number;
@@ -123,8 +123,8 @@ export class Exchange {
     words[Control.emits >> 2] = 0;
   }
 
-  /** Carries out the verdicts on the first `n` payloads, and what was emitted, in order. */
-  judge(instance: Instance, input: Payloads, n: number, output: Payloads, passed: Payloads): void {
+  /** Carries out the verdicts on the first `n` payloads, and what was emitted, in order. `trapped`: whether the call ended early. */
+  judge(instance: Instance, input: Payloads, n: number, output: Payloads, passed: Payloads, trapped: boolean): void {
     const { words } = instance;
     const { handle, offset, length, meta } = input;
     const { counters } = this;
@@ -151,7 +151,7 @@ export class Exchange {
         this.hand(passed, handle[i], offset[i], length[i], meta[i], 0);
         continue;
       } else if (verdict === Verdict.drop) counters.dropped++;
-      else if (verdict === Verdict.none) counters.lostInTrap++;
+      else if (verdict === Verdict.none && trapped) counters.lostInTrap++;
       else counters.invalidVerdicts++;
       this.release(handle[i]);
     }

@@ -39,6 +39,8 @@ export interface DispatcherOptions {
 
 /** Of a header pool: Ethernet, IPv6 and UDP. */
 const HEADER_BYTES = 64;
+/** After so long a server whose queue was full is asked again at the latest. */
+const FULL_QUEUE_US = 1000;
 const SPLIT_V4 = 42;
 const SPLIT_V6 = 62;
 
@@ -72,12 +74,25 @@ export class Binding implements Work {
     this.dispatcher.runIfFirst(this.server!);
   };
 
-  /** Queues the job, if it isn't; false if the server would not take it. */
+  /** Queues the job, if it isn't; false if the server won't take it now. */
   release(): boolean {
+    const { server, dispatcher } = this;
     if (this.queued) return true;
-    this.queued = this.server!.release(this);
-    if (this.queued) this.dispatcher.onJobs();
-    return this.queued;
+    // Whose server has been closed is served no more: its frames wait, and then are dropped at the card.
+    if (server!.closed) return false;
+    this.queued = true;
+    if (!server!.release(this)) {
+      dispatcher.turnAway(this);
+      return false;
+    }
+    dispatcher.onJobs();
+    return true;
+  }
+
+  /** @internal As release(), of one whose time to wait is over. */
+  releaseLate(): void {
+    this.queued = false;
+    if (!this.stream.closed) this.release();
   }
 
   /** The agents' timers are due. Ticks that nobody had time for become one. */
@@ -94,13 +109,15 @@ export class Binding implements Work {
   run(): number | undefined {
     const { stream, queue, dispatcher } = this;
     this.queued = false;
+    dispatcher.letIn(this.server!);
+    // Of a server that others share it is queued still.
+    if (stream.closed) return dispatcher.costUs(0, 0);
     const pauseUs = stream.pausedUntilUs - dispatcher.nowUs();
     if (pauseUs > 0) {
       // Left alone after traps: its queue stays masked, and costs nothing.
       this.queued = true;
       dispatcher.after(pauseUs, () => {
-        this.queued = false;
-        if (!stream.closed) this.release();
+        this.releaseLate();
       });
       return dispatcher.costUs(0, 0);
     }
@@ -144,6 +161,11 @@ class StackWork implements Work {
 
   private release(): void {
     if (this.server.release(this)) this.dispatcher.onJobs();
+    else {
+      this.dispatcher.after(FULL_QUEUE_US, () => {
+        this.release();
+      });
+    }
   }
 
   run(): number | undefined {
@@ -159,6 +181,8 @@ export class Dispatcher {
   readonly bindings: Binding[] = [];
   private readonly taken = new Set<QueuePair>();
   private readonly headers = new Map<QueuePair, FramePool>();
+  /** Whose job did not find a place on a server that others share, in turn. Their queues are masked: nobody else would come for what waits. */
+  private readonly turnedAway: Binding[] = [];
 
   constructor(
     private readonly stack: Stack,
@@ -168,12 +192,13 @@ export class Dispatcher {
   /**
    * Serves a stream from now on: from a queue of its own if one is free, whose payloads then lie in the agents' window, else from the
    * first one.
-   * @throws ERR_INVALID_ARGUMENT for a mode that needs a server and has none
+   * @throws ERR_INVALID_ARGUMENT for a mode that needs a server and has none, for a server of another host's, or a closed one
    */
   bind(stream: Stream, { server, mode = server === undefined ? 'inline' : 'adaptive', budget = 64 }: BindOptions = {}): Binding {
     if (!['inline', 'job', 'adaptive'].includes(mode)) throw invalid('mode', mode, 'inline, job or adaptive');
     if (!Number.isInteger(budget) || budget < 1) throw invalid('budget', budget, 'frames a job, from 1 on');
     if (mode !== 'inline' && server === undefined) throw new RingcubeError('ERR_INVALID_ARGUMENT', `mode: ${mode} needs a server`);
+    if (server !== undefined && this.options.scheduler?.has(server) !== true) throw invalid('server', server.name, "one that this host's scheduler has admitted, and that is open");
     const binding = new Binding(this, stream, server, mode, this.ownQueue(stream), budget);
     const { queue } = binding;
     if (mode !== 'inline') {
@@ -270,6 +295,26 @@ export class Dispatcher {
   /** @internal */
   onJobs(): void {
     this.options.onJobs();
+  }
+
+  /** @internal */
+  turnAway(binding: Binding): void {
+    const { turnedAway } = this;
+    turnedAway.push(binding);
+    this.after(FULL_QUEUE_US, () => {
+      const at = turnedAway.indexOf(binding);
+      if (at < 0) return;
+      turnedAway.splice(at, 1);
+      binding.releaseLate();
+    });
+  }
+
+  /** @internal There is a place in this server's queue. */
+  letIn(server: Server): void {
+    const { turnedAway } = this;
+    if (turnedAway.length === 0) return;
+    const at = turnedAway.findIndex((binding) => binding.server === server);
+    if (at >= 0) turnedAway.splice(at, 1)[0].releaseLate();
   }
 
   /** @internal Runs the job that this server has queued, if it is the first of all. In virtual time jobs take time, and so are never run on the way. */

@@ -224,6 +224,9 @@ t.test('refusals: one line each, and nothing left behind', (t) => {
   const agent = server.openAgent({ name: 'pass', module: pass });
   const stream = { name: 's', port: 5000, agents: [agent], outputs: OUT };
   const share = { budgetUs: 1000, periodUs: 10_000 };
+  const closed = server.openAgent({ name: 'closed', module: pass });
+  closed.close();
+  refuses(t, () => server.openAgent({ name: 'pass', module: pass }), 'ERR_INVALID_ARGUMENT', /^name: got "pass", must be unlike those of this host's other open agents$/);
   for (const [wrong, code, message] of [
     [{ agents: [] }, 'ERR_INVALID_ARGUMENT', /^agents: got an array, must be at least one$/],
     [{ tickUs: 5 }, 'ERR_INVALID_ARGUMENT', /^tickUs: got 5, must be at least 100$/],
@@ -234,16 +237,121 @@ t.test('refusals: one line each, and nothing left behind', (t) => {
     [{ outputs: [{ address: 'nowhere', port: 1 }] }, 'ERR_INVALID_ARGUMENT', /nowhere/],
     [{ server: { budgetUs: 20_000, periodUs: 10_000 } }, 'ERR_INVALID_ARGUMENT', /^budgetUs: got 20000/],
     [{ server: { budgetUs: 9900, periodUs: 10_000 } }, 'ERR_OUT_OF_RANGE', /^budgetUs: got 9900 for server "s": /],
-    [{ agents: [client.openAgent({ name: 'foreign', module: pass })] }, 'ERR_INVALID_ARGUMENT', /^agents: got "foreign", must be agents that this host has opened$/],
+    [{ agents: [client.openAgent({ name: 'foreign', module: pass })] }, 'ERR_INVALID_ARGUMENT', /^agents: got "foreign", must be open agents of this host$/],
+    [{ server: client.scheduler.admit({ name: 'foreign', ...share }) }, 'ERR_INVALID_ARGUMENT', /^server: got "foreign", must be one that this host's scheduler has admitted, and that is open$/],
+    [{ agents: [closed] }, 'ERR_INVALID_ARGUMENT', /^agents: got "closed", must be open agents of this host$/],
   ] as const) {
     refuses(t, () => server.openStream({ ...stream, ...(wrong as object) }), code, message);
   }
   refuses(t, () => server.openDomain({ interface: 3 }), 'ERR_INVALID_ARGUMENT', /^interface: got 3, must be from 0 to 0, as the host has cards$/);
   for (let k = 0; k < 200; k++) t.throws(() => server.openAgent({ name: 'bad', module: pass.slice(0, 30) }), { message: /^agent bad: / });
   const bound = server.openStream({ ...stream, server: share });
+  refuses(t, () => server.openStream({ ...stream, port: 5001 }), 'ERR_INVALID_ARGUMENT', /^name: got "s", must be unlike those of this host's other open streams$/);
   t.ok(bound.queue, 'the queue is still to be had, and the port, and the share');
   server.closeStream(bound);
   server.closeStream(bound);
+  for (const costs of [{ frameUs: NaN, instructionNs: 1 }, { frameUs: 1, instructionNs: -1 }]) {
+    refuses(t, () => new World({ costs }), 'ERR_INVALID_ARGUMENT', /^costs\.(frameUs: got NaN|instructionNs: got -1), must be a finite number, 0 or more$/);
+  }
+  world.close();
+  t.end();
+});
+
+t.test('a server whose queue is full of others’ work is asked again; of one that is closed nothing is expected', (t) => {
+  for (const agentQueues of [0, 2]) {
+    const world = new World({ agentQueues }).settle();
+    const { server } = world;
+    const agent = server.openAgent({ name: 'pass', module: pass });
+    const own = server.scheduler.admit({ name: 'own', budgetUs: 1000, periodUs: 10_000, jobUs: 500, queueJobs: 1 });
+    const streams = [0, 1, 2].map((i) => server.openStream({ name: `s${i}`, port: 5000 + i, agents: [agent], outputs: OUT, server: own, mode: 'job', tickUs: 1000 }));
+    for (let k = 0; k < 20; k++) {
+      for (const i of [0, 1, 2]) world.send(5000 + i, numbered(k));
+      world.step(1000);
+    }
+    world.step(1e5);
+    t.ok(own.counters.refused > 0);
+    t.same(streams.map(({ stream }) => stream.counters.sent), [20, 20, 20]);
+    own.close();
+    t.doesNotThrow(() => world.send(5000, numbered(0)).step(1e5));
+    t.equal(streams[0].stream.counters.sent, 20);
+    world.close();
+  }
+  t.end();
+});
+
+t.test('a stream that was closed while its job waited on a shared server calls no agent any more', (t) => {
+  const world = new World().settle();
+  const { server } = world;
+  let ticks = 0;
+  const agent = server.openAgent({ name: 'ticking', module: { process: () => Verdict.drop, tick: () => { ticks++; } } });
+  const own = server.scheduler.admit({ name: 'own', budgetUs: 1000, periodUs: 10_000, jobUs: 500 });
+  const stream = server.openStream({ name: 's', port: 5000, agents: [agent], server: own, mode: 'job' });
+  stream.tick();
+  server.closeStream(stream);
+  world.step(1e5);
+  t.equal(own.counters.completed, 1);
+  t.equal(ticks, 0);
+  world.close();
+  t.end();
+});
+
+t.test('checkpoints are taken on the time of the agent’s stream', (t) => {
+  const world = new World().settle();
+  const { server } = world;
+  // Some microseconds of work.
+  const saving = module({ save: [...I.i32(5000), 0x21, 0, ...I.loop([0x20, 0, ...I.i32(1), 0x6b, 0x22, 0, 0x0d, 0]), ...I.i32(0)], restore: I.i32(0) });
+  const agent = server.openAgent({ name: 'saving', module: saving, checkpointUs: 10_000 });
+  world.step(1e5);
+  const { fuel } = agent.counters;
+  t.ok(fuel > 9 * 20_000, 'of no stream: at once');
+  const open = (): ReturnType<typeof server.openStream> => server.openStream({ name: 's', port: 5000, agents: [agent], outputs: OUT, mode: 'job', server: { budgetUs: 1000, periodUs: 10_000, jobUs: 500 } });
+  for (let k = 0; k < 2; k++) {
+    const stream = open();
+    // Not as the last one begins.
+    const before = agent.counters.fuel;
+    world.step(95_000);
+    const { completed, usedUs, missed } = stream.server!.counters;
+    t.ok(completed >= 9, `${completed} jobs`);
+    t.ok(Math.abs(usedUs - (agent.counters.fuel - before) / 1e3) < 1e-6, 'what they took is charged');
+    t.equal(missed, 0);
+    stream.server!.release({ run: () => 500 });
+    server.closeStream(stream);
+    world.step(15_000);
+  }
+  world.close();
+  t.end();
+});
+
+t.test('what an agent had of the card is had again once it is closed: any number of agents, one after the other', (t) => {
+  const world = new World({ agentQueues: 1 }).settle();
+  const { server } = world;
+  const secret = (value: number): TrustedAgent => ({ process: (u8, ptr, length) => {
+    if (value > 0) u8.fill(value, ptr, ptr + length);
+    return forward(length);
+  } });
+  const offsets = new Set<number>();
+  for (let k = 0; k < 80; k++) {
+    const agent = server.openAgent({ name: `agent ${k}`, module: secret(k + 1) });
+    const { domain } = agent;
+    offsets.add(domain.offset);
+    t.ok(domain.memory.u8.subarray(domain.offset, domain.offset + domain.bytes).every((byte) => byte === 0), 'nothing of the last one’s is in it');
+    const stream = server.openStream({ name: 's', port: 5000, agents: [agent], outputs: OUT });
+    world.send(5000, ...upTo(5)).step();
+    t.equal(world.take().length, 5);
+    agent.close();
+    refuses(t, () => { server.closeDomain(domain); }, 'ERR_INVALID_ARGUMENT', /^domain: agent agent \d+ is in it, open or of an open stream: close these first$/);
+    server.closeStream(stream);
+  }
+  t.ok(offsets.size <= 2, `${offsets.size} places`);
+  for (let k = 0; k < 80; k++) {
+    const domain = server.openDomain({ buffers: 300 });
+    const agents = [1, 2].map((i) => server.openAgent({ name: `agent ${i}`, module: pass, domain }));
+    agents[0].close();
+    refuses(t, () => { server.closeDomain(domain); }, 'ERR_INVALID_ARGUMENT', /agent agent 2 is in it/);
+    agents[1].close();
+    server.closeDomain(domain);
+    refuses(t, () => server.openAgent({ name: 'late', module: pass, domain }), 'ERR_CLOSED', /^domain: it is closed$/);
+  }
   world.close();
   t.end();
 });

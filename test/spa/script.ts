@@ -308,8 +308,6 @@ export function expectation(batch: readonly Sent[], { bufferBytes, served, confi
           counters.passed++;
           passed.push({ bytes: [...bytes], meta, output: 0 });
         } else if (verdict === Verdict.drop) counters.dropped++;
-        // None of the verdicts: the record has been given the value that says there is none.
-        else if (verdict === Verdict.none) counters.lostInTrap++;
         else if ((verdict & 255) === Verdict.forward && verdict >>> 8 <= bufferBytes) forward(bytes.subarray(0, verdict >>> 8), meta);
         else counters.invalidVerdicts++;
         return;

@@ -1,7 +1,7 @@
 // "A trap ends the call" (docs/agent-abi.md, Rules of life): causes, what counts and what is lost, starting anew, being left alone; and
 // agents in another's place.
 import t from 'tap';
-import { type AgentOptions, type TrapCause } from '../../src/spa/index.js';
+import { type Agent, type AgentOptions, type TrapCause, type TrustedAgent, Verdict } from '../../src/spa/index.js';
 import { I } from './wasm/builder.js';
 import { agent as module } from './hostile/corpus.js';
 import { BUDGETS, Rig, WINDOWS, accounted, kind, lacks, payload } from './rig.js';
@@ -143,6 +143,44 @@ t.test('a handler of traps may close the agent, replace it, or throw', (t) => {
   const throwing = rig.agent(domain, { module: modules.batch, onTrap: () => { throw new Error('of the handler'); } });
   t.throws(() => rig.run(throwing, [payload(Op.trap)]), { message: 'of the handler' });
   t.equal(rig.run(throwing, [payload(Op.forward)]).out.length, 1, 'and goes on');
+  rig.close(t);
+  t.end();
+});
+
+t.test('within a call, a handler of log lines may close the agent, which then ends with the call; not replace it, nor save it', (t) => {
+  for (const window of WINDOWS) {
+    if (lacks(window, 'fuel') !== false) continue;
+    const rig = new Rig();
+    const domain = rig.domain();
+    const options = (): Omit<AgentOptions, 'name'> => ({ module: window === 'trusted' ? new TrustedScript(256) : modules.batch, ...kind(window) });
+    const closing = rig.agent(domain, { ...options(), onLog: () => { closing.close(); } });
+    t.same(rig.run(closing, [payload(Op.log, 1, 0, 0), payload(Op.forward)]).out.map(({ bytes }) => bytes), [[Op.forward]], `${window}: the call comes to its end`);
+    t.ok(closing.closed);
+    rig.run(closing, [payload(Op.forward)]);
+    t.equal(closing.counters.suspended, 1);
+    for (const [what, act] of [['be replaced', (one: Agent) => { one.replace(options()); }], ['be saved', (one: Agent) => { one.checkpoint(); }]] as const) {
+      const agent = rig.agent(domain, { ...options(), onLog: () => { act(agent); } });
+      rig.run(agent, [payload(Op.log, 1, 0, 0)]);
+      t.equal(agent.counters.traps.abort, 1);
+      t.match(rig.traps.splice(0), [{ message: new RegExp(`^agent script: .*can't ${what} from within a call of its own`) }]);
+      t.equal(rig.run(agent, [payload(Op.forward)]).out.length, 1, 'and goes on');
+    }
+    rig.close(t);
+  }
+  t.end();
+});
+
+t.test('replaced: the new handler gets the lines; closed while it starts, nothing of either is left', (t) => {
+  const rig = new Rig();
+  const domain = rig.domain();
+  const said: string[] = [];
+  const module: TrustedAgent = { init: (configuration, host) => { host.log(configuration); }, process: () => Verdict.drop };
+  const agent = rig.agent(domain, { module, configuration: 'one', onLog: (line) => said.push(`old ${line}`) });
+  agent.replace({ configuration: 'two', onLog: (line) => said.push(`new ${line}`) });
+  agent.replace({ configuration: 'three', onLog: () => { agent.close(); } });
+  t.same(said, ['old one', 'old two', 'new three'], 'while it starts, the old one still listens: it may be refused');
+  agent.replace({ configuration: 'four' });
+  t.ok(agent.closed);
   rig.close(t);
   t.end();
 });
