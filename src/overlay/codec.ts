@@ -58,7 +58,8 @@ export const MAX_ANCESTORS = 255;
 /** The longest payload of a Data message, in bytes. */
 export const MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - Data.bytes;
 
-interface Layout {
+/** What a type of messages looks like. */
+export interface Layout {
   readonly type: number;
   readonly bytes: number;
   /** Bytes of each item of the list at the end. */
@@ -67,7 +68,8 @@ interface Layout {
   readonly count?: number;
 }
 
-const LAYOUTS: readonly Layout[] = [
+/** Of all types, the first one's is 1. */
+export const LAYOUTS: readonly Layout[] = [
   Heartbeat, Hello, HelloAck, NotHeld, Join, Redirect, Handover, HandoverAck, Graft, Grafted, Refused, Prune, Rejoin, Data, Exchange, Exchanged, Swap, SwapRefused,
 ];
 const FIXED_BYTES = Uint16Array.from([0, ...LAYOUTS.map(({ bytes }) => bytes)]);

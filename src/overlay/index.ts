@@ -11,6 +11,7 @@
 //       └────▶ swaps          a nearer place                          exchange (the rules)
 //     codec        the messages, byte by byte
 export { Publication } from './channels.js';
+export { Handover, Header, LAYOUTS, writeHeader } from './codec.js';
 export { type DropCause, type OverlayCounters } from './counters.js';
 export { chooseGiver, firstIdentifier, handOn, initialHolder, splitIdentifiers } from './cube/assignment.js';
 export { KnCube } from './cube/kncube.js';

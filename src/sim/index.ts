@@ -17,6 +17,7 @@ export { type ParallelOptions, shortestPaths } from './topology/shortest-paths.j
 export { type Topology } from './topology/topology.js';
 export { type ClassDelays, TRANSIT_STUB_5050, type TransitStub, type TransitStubParameters, scaledTransitStub, transitStub } from './topology/transit-stub.js';
 export { WAXMAN_DEFAULTS, type WaxmanParameters, waxman } from './topology/waxman.js';
+export { Adversary, type AdversaryOptions } from './world/adversary.js';
 export { type DirectoryFaults, type DirectoryOptions } from './world/directory.js';
 export { type CommonOptions, addNode, formOverlay } from './world/formation.js';
 export { type ClockChange, type ClockOptions } from './world/host-clock.js';

@@ -1,5 +1,6 @@
 import { Random } from '../../base/index.js';
-import { type HostNumber, MAX_DRIFT, type OverlayNode, type Publication, type Subscription } from '../../overlay/index.js';
+import { type HostNumber, KnCube, MAX_DRIFT, type OverlayNode, type Publication, type Subscription } from '../../overlay/index.js';
+import { Adversary } from './adversary.js';
 import { addNode, type CommonOptions, formOverlay } from './formation.js';
 import { type ClockOptions } from './host-clock.js';
 import { Invariants } from './invariants.js';
@@ -32,6 +33,10 @@ const PUBLISH_US = 200_000;
 const MAX_HOSTS = 40;
 const CHANNELS = 3;
 const MAX_OFFSET_US = 2 ** 38;
+/** Where there is an adversary: its number, what it sends, and a lease that nobody has. */
+const ADVERSARY = MAX_HOSTS;
+const FORGED_PER_S = 100;
+const NO_LEASE = 2 ** 31;
 const SHAPES = [[2, 3], [2, 4], [2, 5], [2, 6], [3, 2], [3, 3], [4, 2], [4, 3], [5, 2], [7, 1], [8, 2]] as const;
 
 /** A subscription, and what came by it. */
@@ -66,6 +71,7 @@ export class Scenario {
   private readonly deeds: Record<string, number>;
   private readonly places: Float64Array;
   private readonly clocks: Required<ClockOptions> | undefined;
+  private readonly adversary: Adversary | undefined;
   private readonly most: number;
   private publications: number;
   private published: number;
@@ -85,9 +91,9 @@ export class Scenario {
     const clockRandom = random.fork('clocks');
     const drift = clockRandom.bool(0.5) ? MAX_DRIFT : MAX_DRIFT * clockRandom.float();
     this.clocks = clocks ?? (clockRandom.bool(2 / 3) ? { drift, offsetUs: MAX_OFFSET_US } : undefined);
-    this.places = Float64Array.from({ length: 2 * MAX_HOSTS }, () => random.float());
+    this.places = Float64Array.from({ length: 2 * (MAX_HOSTS + 1) }, () => random.float());
     this.world = new World({
-      hosts: MAX_HOSTS,
+      hosts: MAX_HOSTS + 1,
       random: random.fork('world'),
       network: { delayUs: (from, to) => this.delayUs(from, to), jitterUs: random.bool(0.5) ? 2000 : 0, linkBps: random.bool(0.3) ? 1e6 : Infinity },
       directory: { latencyUs: 4000, timeoutUs: HEARTBEAT_US },
@@ -96,6 +102,7 @@ export class Scenario {
     this.options = {
       k, n, heartbeatUs: HEARTBEAT_US, leaseUs: LEASE_US, routing: (['odr', 'random', 'greedy'] as const)[random.int(0, 2)], exchangeDepth: random.int(0, 3),
     };
+    this.adversary = random.fork('whether attacked').bool(1 / 3) ? this.attack(new KnCube(k, n)) : undefined;
     this.nodes = new Map();
     this.invariants = new Invariants(this.world, this.nodes, size, { loopUs: LOOP_US, repairUs: REPAIR_US });
     this.listeners = [];
@@ -104,6 +111,17 @@ export class Scenario {
     this.publications = this.published = this.delivered = this.lives = this.digest = 0;
     this.isProof = false;
     this.expected = new Map();
+  }
+
+  private attack(cube: KnCube): Adversary {
+    const { world } = this;
+    const adversary = world.addHost(ADVERSARY, (transport, clock) => new Adversary({
+      host: ADVERSARY, cube, transport, clock, random: this.random.fork('adversary'), hosts: MAX_HOSTS + 1, ratePerS: FORGED_PER_S, incarnation: NO_LEASE,
+    }));
+    world.network.onSend = (from, _to, length) => {
+      if (from !== ADVERSARY) adversary.overhear(0, length);
+    };
+    return adversary;
   }
 
   run(): Outcome {
@@ -326,11 +344,12 @@ export class Scenario {
     });
   }
 
-  /** All faults end, and hosts that are leaving are let go; somebody publishes, somebody listens. */
+  /** All faults end, nobody lies any more, and hosts that are leaving are let go; somebody publishes, somebody listens. */
   private quieten(): void {
     const { world, random } = this;
     world.partition([]);
     world.network.setFaults({});
+    this.adversary?.stop();
     world.directoryFaults.loss = world.directoryFaults.lateness = 0;
     if (this.nodes.size === 0) this.join(0);
     for (let i = 0; i < 4; i++) {
