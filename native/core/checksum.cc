@@ -58,7 +58,7 @@ uint64_t pseudo_header(const std::byte* f, const Segment& s) {
 }  // namespace
 
 uint64_t checksum_add(uint64_t sum, const std::byte* data, size_t n) {
-  // 32 bits at a time into 64: no carry is lost below 2^32 words (RFC 1071 §2 (B), parallel summation).
+  // 32 bits at a time into 64: no carry is lost below 2^32 words (RFC 1071 §2 (C), parallel summation).
   while (n >= 4) {
     uint32_t word = 0;
     std::memcpy(&word, data, 4);
@@ -77,6 +77,12 @@ uint64_t checksum_add(uint64_t sum, const std::byte* data, size_t n) {
   return sum;
 }
 
+uint64_t checksum_add_at(uint64_t sum, size_t at, const std::byte* data, size_t n) {
+  if (at % 2 == 0) return checksum_add(sum, data, n);
+  const auto odd = static_cast<uint16_t>(~checksum_fold(checksum_add(0, data, n)));
+  return sum + static_cast<uint16_t>(odd << 8 | odd >> 8);
+}
+
 uint16_t checksum_fold(uint64_t sum) {
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffffffff) + (sum >> 32);
@@ -85,10 +91,10 @@ uint16_t checksum_fold(uint64_t sum) {
   return static_cast<uint16_t>(~sum);
 }
 
-bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t offset) {
+bool complete_checksum(std::byte* frame, size_t length, uint16_t start, uint16_t offset, uint64_t behind) {
   const size_t field = size_t{start} + offset;
   if (start > length || field + 2 > length) return false;
-  uint16_t sum = checksum_fold(checksum_add(0, frame + start, length - start));
+  uint16_t sum = checksum_fold(checksum_add(behind, frame + start, length - start));
   if (sum == 0) sum = 0xffff;  // RFC 768: zero means none
   std::memcpy(frame + field, &sum, 2);
   return true;

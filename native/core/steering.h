@@ -27,6 +27,7 @@ class Steering {
   bool empty() const { return count_ == 0; }
   // False if the table is full. A rule set again moves to the new queue.
   bool set(const Flow& rule, uint16_t queue) {
+    is_known_ = false;
     if (slots_.empty()) slots_.resize(kMaxRules * 2);
     if (Slot* slot = find(rule)) {
       slot->queue = queue;
@@ -40,6 +41,7 @@ class Steering {
     return true;
   }
   bool remove(const Flow& rule) {
+    is_known_ = false;
     Slot* const slot = find(rule);
     if (slot == nullptr) return false;
     // Linear probing without tombstones: what follows may have to move up.
@@ -56,14 +58,14 @@ class Steering {
     --count_;
     return true;
   }
-  // The queue for this flow: by the whole of it, then by its destination alone.
-  const uint16_t* lookup(const Flow& flow) const {
-    if (const Slot* exact = find(flow)) return &exact->queue;
-    Flow to = flow;
-    to.source_port = 0;
-    std::memset(to.source, 0, sizeof to.source);
-    const Slot* any = find(to);
-    return any == nullptr ? nullptr : &any->queue;
+  // The queue for this flow: by the whole of it, then by its destination alone. Frames of a flow come in
+  // runs, so the last answer is kept.
+  const uint16_t* lookup(const Flow& flow) {
+    if (is_known_ && std::memcmp(&known_, &flow, sizeof flow) == 0) return known_queue_;
+    known_ = flow;
+    known_queue_ = find_queue(flow);
+    is_known_ = true;
+    return known_queue_;
   }
 
  private:
@@ -72,6 +74,14 @@ class Steering {
     uint16_t queue = 0;
     bool used = false;
   };
+  const uint16_t* find_queue(const Flow& flow) const {
+    if (const Slot* exact = find(flow)) return &exact->queue;
+    Flow to = flow;
+    to.source_port = 0;
+    std::memset(to.source, 0, sizeof to.source);
+    const Slot* any = find(to);
+    return any == nullptr ? nullptr : &any->queue;
+  }
   size_t next(size_t at) const { return (at + 1) & (slots_.size() - 1); }
   size_t hash(const Flow& flow) const { return flow_hash(flow) & (slots_.size() - 1); }
   const Slot* find(const Flow& flow) const {
@@ -84,6 +94,9 @@ class Steering {
 
   std::vector<Slot> slots_;
   size_t count_ = 0;
+  Flow known_;
+  const uint16_t* known_queue_ = nullptr;
+  bool is_known_ = false;
 };
 
 }  // namespace ringcube

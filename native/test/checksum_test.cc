@@ -85,6 +85,20 @@ TEST(checksum_carries_survive_long_runs_of_ones_rfc_1071_s2) {
   CHECK_EQ(checksum_fold(0), 0xffff);
 }
 
+TEST(checksum_of_pieces_is_that_of_the_whole_rfc_1071_s2) {
+  SplitMix random(7);
+  for (int round = 0; round < 2000; ++round) {
+    const Bytes data = random_bytes(random, 200);
+    uint64_t sum = 0;
+    for (size_t at = 0; at < data.size();) {
+      const size_t n = std::min<size_t>(data.size() - at, random.below(40));
+      sum = checksum_add_at(sum, at, data.data() + at, n);
+      at += n;
+    }
+    REQUIRE(checksum_fold(sum) == swapped(Rfc1071().bytes(data.data(), data.size()).checksum()));
+  }
+}
+
 // --- completing what a driver left open, §5.1.6.2 ----------------------------------------------------------
 
 TEST(completion_at_every_start_and_offset_agrees_with_the_model_s5_1_6_2) {
