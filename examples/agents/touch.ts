@@ -4,25 +4,20 @@ import { beginRestore, beginSave, endRestore, endSave, forward, inputLength, inp
 export { ringcube_abi } from 'ringcube/sdk';
 
 const STATE_VERSION = 1;
-const EVEN_BYTES: u64 = 0x00ff00ff00ff00ff;
-const EVEN_WORDS: u64 = 0x0000ffff0000ffff;
-/** Words of 8 bytes until a lane of 16 bits, which takes two bytes of each, could overflow. */
-const WORDS_A_ROUND: usize = 128;
+/** Vectors of 16 bytes until a lane of 16 bits, which takes two bytes of each, could overflow. */
+const VECTORS_A_ROUND: usize = 128;
 
 const total = memory.data(8, 8);
 
 function sum(ptr: usize, length: i32): u64 {
   let bytes: u64 = 0;
   const end = ptr + length;
-  while (end - ptr >= 8) {
-    const roundEnd = ptr + min((end - ptr) >> 3, WORDS_A_ROUND) * 8;
-    let lanes: u64 = 0;
-    for (; ptr < roundEnd; ptr += 8) {
-      const word = load<u64>(ptr);
-      lanes += (word & EVEN_BYTES) + ((word >> 8) & EVEN_BYTES);
-    }
-    const pairs = (lanes & EVEN_WORDS) + ((lanes >> 16) & EVEN_WORDS);
-    bytes += (pairs & 0xffffffff) + (pairs >> 32);
+  while (end - ptr >= 16) {
+    const roundEnd = ptr + min((end - ptr) >> 4, VECTORS_A_ROUND) * 16;
+    let lanes = i16x8.splat(0);
+    for (; ptr < roundEnd; ptr += 16) lanes = i16x8.add(lanes, i16x8.extadd_pairwise_i8x16_u(v128.load(ptr)));
+    const quads = i32x4.extadd_pairwise_i16x8_u(lanes);
+    bytes += i32x4.extract_lane(quads, 0) + i32x4.extract_lane(quads, 1) + i32x4.extract_lane(quads, 2) + i32x4.extract_lane(quads, 3);
   }
   for (; ptr < end; ptr++) bytes += load<u8>(ptr);
   return bytes;

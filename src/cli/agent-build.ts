@@ -80,7 +80,7 @@ export async function buildAgent(sourcePath: string, outPath: string, options: A
     [
       relative(baseDir, resolve(sourcePath)), '--outFile', 'agent.wasm', '--baseDir', baseDir,
       '--importMemory', ...(options.bulkMemory === true ? [] : ['--disable', 'bulk-memory']), '--zeroFilledMemory', '--noExportMemory', '--memoryBase', String(Abi.windowEnd), '--maximumMemory', String(Abi.maxMemoryPages),
-      '--runtime', options.runtime ?? 'stub', '-O3', '--noColors', ...(options.names ?? true ? ['--debug'] : []),
+      '--enable', 'simd', '--runtime', options.runtime ?? 'stub', '-O3', '--noColors', ...(options.names ?? true ? ['--debug'] : []),
     ],
     {
       stdout: { write: () => undefined },
