@@ -3,9 +3,9 @@ import { type Engine, Nic, type NicOptions, type ServiceMode, setRealtime } from
 import { Scheduler, type SchedulerOptions, type ServerOptions } from '../sched/index.js';
 import { type Agent, type FaultDomain } from '../spa/index.js';
 import { type Interface, type InterfaceOptions, Stack, type StackOptions, type UdpSocket, type UdpSocketOptions } from '../stack/index.js';
-import { type Binding, type Costs } from '../upcall/index.js';
+import { type Binding, type Costs, type DwcsShare } from '../upcall/index.js';
 import { JobLoop, VirtualProcessor } from './jobs.js';
-import { type HostAgentOptions, type HostDomainOptions, type HostStreamOptions, Streams } from './streams.js';
+import { type HostAgentOptions, type HostDomainOptions, type HostStreamOptions, type ShareOptions, Streams } from './streams.js';
 
 export interface HostOptions extends Pick<StackOptions, 'forwarding' | 'icmpLimit' | 'reassembly' | 'onConflict' | 'onAddress'> {
   /** One for each card; default: one card without addresses but IPv6's link-local one. */
@@ -146,7 +146,7 @@ export class Host {
   /**
    * Has what comes to a port flow through agents and on to the outputs. Once addresses are in use (ready()), it gets a queue of its own, of
    * `agentQueues`, as long as there are some.
-   * @throws ERR_OUT_OF_RANGE for a server whose guarantee, or another's, could not be kept
+   * @throws ERR_OUT_OF_RANGE for a server whose guarantee, or another's, could not be kept, or losses that its share could not keep so few
    */
   openStream(options: HostStreamOptions): Binding {
     return this.streams.openStream(options);
@@ -154,6 +154,20 @@ export class Host {
 
   closeStream(stream: Binding): void {
     this.streams.closeStream(stream);
+  }
+
+  /**
+   * A bandwidth server, admitted as any, for several streams that tolerate losses (`share` and `tolerates` of openStream): whose turn it is
+   * among them is decided by dynamic window-constrained scheduling, and payloads whose deadlines have passed are dropped and counted.
+   * @throws ERR_OUT_OF_RANGE if its guarantee, or another's, could not be kept
+   */
+  openShare(options: ShareOptions): DwcsShare {
+    return this.streams.openShare(options);
+  }
+
+  /** Closes the streams in it, and gives its time back once its period is over. */
+  closeShare(share: DwcsShare): void {
+    this.streams.closeShare(share);
   }
 
   /** One look at cards, timers and jobs, in virtual time. Returns how much there was to do. */

@@ -3,7 +3,7 @@ import { type Nic, Watchdog } from '../nic/index.js';
 import { type Scheduler, Server, type ServerCounters, type ServerOptions, type Work } from '../sched/index.js';
 import { Agent, type AgentCounters, type AgentOptions, FaultDomain } from '../spa/index.js';
 import { type Interface, type Stack } from '../stack/index.js';
-import { type Binding, type BindOptions, type Costs, Dispatcher, Stream, type StreamCounters, type StreamOptions } from '../upcall/index.js';
+import { type Binding, type BindOptions, type Costs, Dispatcher, DwcsShare, type ShareCounters, Stream, type StreamCounters, type StreamOptions } from '../upcall/index.js';
 
 export interface HostDomainOptions {
   /** Which card's: the index of the interface; default 0. */
@@ -26,6 +26,12 @@ export interface HostStreamOptions extends StreamOptions, Omit<BindOptions, 'ser
   server?: Omit<ServerOptions, 'name'> | Server;
 }
 
+/** As of any server; its queue holds the share's own jobs. */
+export type ShareOptions = Omit<ServerOptions, 'queueJobs'>;
+
+/** What is counted of a stream: by itself, by the server that it runs on, and by its share. */
+type HostStreamCounters = StreamCounters & { server?: ServerCounters; share?: ShareCounters };
+
 /** A share for the stack itself, so that a flood of what is for no agent can't take the agents' time. */
 const STACK_SERVER: ServerOptions = { name: 'stack', budgetUs: 1000, periodUs: 10_000, jobUs: 500, background: true };
 
@@ -42,6 +48,7 @@ export class Streams {
   private readonly ofOne = new Map<Agent, FaultDomain>();
   /** Nobody's any more. A card's memory, and a pool's number, are taken for good: whoever needs a domain like one of these gets it. */
   private readonly free: FaultDomain[] = [];
+  private readonly shares = new Set<DwcsShare>();
 
   constructor(
     private readonly stack: Stack,
@@ -161,11 +168,25 @@ export class Streams {
 
   private readonly watchdog = (): Watchdog => (this.watchdogThread ??= new Watchdog());
 
-  openStream({ server, mode, budget, ...options }: HostStreamOptions): Binding {
+  openShare(options: ShareOptions): DwcsShare {
+    this.serveStack();
+    const share = new DwcsShare(this.dispatcher, this.scheduler, this.scheduler.admit(options));
+    this.shares.add(share);
+    return share;
+  }
+
+  closeShare(share: DwcsShare): void {
+    if (!this.shares.delete(share)) return;
+    for (const binding of share.bindings) this.closeStream(binding);
+    share.server.close();
+  }
+
+  openStream({ server, mode, budget, share, tolerates, ...options }: HostStreamOptions): Binding {
     for (const agent of options.agents) {
       if (!this.agents.includes(agent) || agent.closed) throw invalid('agents', agent.name, 'open agents of this host');
     }
     if (this.dispatcher.bindings.some(({ stream }) => stream.name === options.name)) throw invalid('name', options.name, "unlike those of this host's other open streams");
+    if (share !== undefined && !this.shares.has(share)) throw invalid('share', share.name, 'a share that this host has opened');
     if (server !== undefined) this.serveStack();
     const admitted = server === undefined || server instanceof Server ? server : this.scheduler.admit({ name: options.name, ...server });
     if (admitted !== server) this.servers.add(admitted!);
@@ -176,6 +197,8 @@ export class Streams {
         ...(admitted === undefined ? {} : { server: admitted }),
         ...(mode === undefined ? {} : { mode }),
         ...(budget === undefined ? {} : { budget }),
+        ...(share === undefined ? {} : { share }),
+        ...(tolerates === undefined ? {} : { tolerates }),
       });
     } catch (error) {
       stream?.close();
@@ -205,13 +228,18 @@ export class Streams {
   }
 
   /** By name. */
-  get counters(): { agents: Record<string, AgentCounters>; streams: Record<string, StreamCounters & { server?: ServerCounters }> } {
-    const streams = this.dispatcher.bindings.map(({ stream, server }) => [stream.name, { ...stream.counters, ...(server === undefined ? {} : { server: { ...server.counters } }) }] as const);
-    return { agents: Object.fromEntries(this.agents.map((agent) => [agent.name, agent.counters])), streams: Object.fromEntries(streams) };
+  get counters(): { agents: Record<string, AgentCounters>; streams: Record<string, HostStreamCounters>; shares: Record<string, ServerCounters> } {
+    const streams = this.dispatcher.bindings.map(({ stream, server, shareCounters }): [string, HostStreamCounters] => [
+      stream.name,
+      { ...stream.counters, ...(server === undefined ? {} : { server: { ...server.counters } }), ...(shareCounters === undefined ? {} : { share: { ...shareCounters } }) },
+    ]);
+    const shares = [...this.shares].map(({ name, server }): [string, ServerCounters] => [name, { ...server.counters }]);
+    return { agents: Object.fromEntries(this.agents.map((agent) => [agent.name, agent.counters])), streams: Object.fromEntries(streams), shares: Object.fromEntries(shares) };
   }
 
   close(): void {
     for (const binding of [...this.dispatcher.bindings]) this.closeStream(binding);
+    for (const share of [...this.shares]) this.closeShare(share);
     for (const agent of this.agents) agent.close();
     this.watchdogThread?.close();
   }

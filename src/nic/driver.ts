@@ -119,12 +119,21 @@ export class NicDriver {
   }
 
   /**
-   * Takes at most `budget` frames of a pair that has a `ready`, and returns how many. If the pair is `waiting` still, there may be
+   * Takes at most `budget` frames of a pair that has a `ready`, and returns how many. If the pair is `waiting` still, there are
    * more, and the caller comes again; else `ready` is called for the next.
    */
   serveDeferred(pair: QueuePair, budget: number): number {
     const frames = this.serve(pair, budget);
-    pair.waiting = frames === budget || this.awake(pair);
+    pair.waiting = (frames === budget && pair.rx.ring.used() > 0) || this.awake(pair);
+    return frames;
+  }
+
+  /** As serveDeferred(), but what it takes goes back to its pools unseen. */
+  dropDeferred(pair: QueuePair, budget: number): number {
+    const frames = pair.rx.receive(pair.batch, budget);
+    this.discard(pair.batch);
+    this.refill(pair);
+    pair.waiting = this.awake(pair);
     return frames;
   }
 
@@ -279,7 +288,8 @@ export class NicDriver {
 
   private discard(batch: FrameBatch): void {
     for (let i = 0; i < batch.count; i++) {
-      for (const handle of [batch.handle[i], batch.payloadHandle[i]]) if (handle !== -1) this.put(handle);
+      if (batch.handle[i] !== -1) this.put(batch.handle[i]);
+      if (batch.payloadHandle[i] !== -1) this.put(batch.payloadHandle[i]);
     }
   }
 
@@ -428,10 +438,5 @@ export class NicDriver {
   }
 }
 
-function u16(value: number): Uint8Array {
-  return Uint8Array.of(value & 255, value >> 8);
-}
-
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
-}
+const u16 = (value: number): Uint8Array => Uint8Array.of(value & 255, value >> 8);
+const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);

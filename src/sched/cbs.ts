@@ -2,7 +2,7 @@
  * A nanosecond, the finest that any clock here shows: a budget that is short of a cost by less than this is not short, it was
  * rounded. Times since boot carry an error of 10⁻⁴ µs in a double.
  */
-const GRAIN_US = 1e-3;
+export const GRAIN_US = 1e-3;
 
 //      ┌──── deadline D ────┐
 //      │                    │

@@ -41,6 +41,8 @@ export class Scheduler implements ServerOwner {
   private readonly throttled: IndexedHeap<Server>;
   /** Of these, the ones whose jobs may run uncharged, in turn. */
   private readonly spare: IndexedHeap<Server>;
+  /** Servers with a job that is released later, by when. */
+  private readonly later: IndexedHeap<Server>;
   /** The background class: a server whose budget never comes. */
   private readonly background: Server;
   /** Of all that are admitted: admission.ts. */
@@ -62,6 +64,7 @@ export class Scheduler implements ServerOwner {
     this.ready = new IndexedHeap();
     this.throttled = new IndexedHeap();
     this.spare = new IndexedHeap();
+    this.later = new IndexedHeap();
     this.guardUs = 0;
     this.nextId = 0;
     this.running = undefined;
@@ -113,14 +116,14 @@ export class Scheduler implements ServerOwner {
     return this.running !== undefined;
   }
 
-  /** When the next throttled server's jobs may run again; Infinity if none waits. */
+  /** When the next throttled server's jobs may run again, or the next job is released that was to be later; Infinity if none waits. */
   get nextUs(): number {
-    return this.throttled.peekKey;
+    return Math.min(this.throttled.peekKey, this.later.peekKey);
   }
 
   /** Whose first job is to run now: of those within their budgets the earliest deadline; else of the background in turn. */
   next(): Server | undefined {
-    if (this.throttled.peekKey < Infinity) this.replenish(this.nowUs());
+    if (this.nextUs < Infinity) this.replenish(this.nowUs());
     return this.ready.peek() ?? this.spare.peek();
   }
 
@@ -216,8 +219,21 @@ export class Scheduler implements ServerOwner {
   }
 
   /** @internal */
+  postponed(server: Server): void {
+    if (server.laterEntry >= 0) this.later.remove(server.laterEntry);
+    server.laterEntry = this.later.push(server.laterUs, server);
+  }
+
+  /** @internal Something about a server for the trace. */
+  note(kind: TraceKind, server: Server, value: number): void {
+    this.trace?.add(kind, server.id, this.nowUs(), value);
+  }
+
+  /** @internal */
   closing(server: Server): void {
     this.leave(server);
+    if (server.laterEntry >= 0) this.later.remove(server.laterEntry);
+    server.laterEntry = -1;
     this.servers.delete(server);
     // Its budget of this period may be used up already: before the next, nobody else can have it.
     this.leaving.push(server);
@@ -264,6 +280,11 @@ export class Scheduler implements ServerOwner {
   }
 
   private replenish(nowUs: number): void {
+    while (this.later.peekKey <= nowUs) {
+      const server = this.later.pop()!;
+      server.laterEntry = -1;
+      server.releaseLater();
+    }
     while (this.throttled.peekKey <= nowUs) {
       const server = this.throttled.peek()!;
       this.leave(server);

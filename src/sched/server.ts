@@ -62,6 +62,8 @@ export interface ServerOwner {
   nowUs(): number;
   /** A job was queued at this time; of an idle server the first. */
   released(server: Server, nowUs: number): void;
+  /** A job is to be released later, at `laterUs` of the server. */
+  postponed(server: Server): void;
   closing(server: Server): void;
 }
 
@@ -82,6 +84,11 @@ export class Server {
   entry: number;
   /** @internal Its entry among those that may run uncharged; −1 if there is none. */
   spareEntry: number;
+  /** @internal Its entry among those with a job to come; −1 if there is none. */
+  laterEntry: number;
+  /** @internal When that job is released. */
+  laterUs: number;
+  private laterWork: Work | undefined;
   private readonly works: (Work | undefined)[];
   private readonly deadlines: Float64Array;
   private head: number;
@@ -112,6 +119,9 @@ export class Server {
     this.standing = Standing.Idle;
     this.entry = -1;
     this.spareEntry = -1;
+    this.laterEntry = -1;
+    this.laterUs = Infinity;
+    this.laterWork = undefined;
     this.works = new Array<Work | undefined>(queueJobs).fill(undefined);
     this.deadlines = new Float64Array(queueJobs);
     this.head = 0;
@@ -131,7 +141,7 @@ export class Server {
    * @returns false, and counts, if the queue is full. Throws ERR_CLOSED after close()
    */
   release(work: Work, deadlineUs?: number): boolean {
-    if (this.closed) throw new RingcubeError('ERR_CLOSED', `server ${JSON.stringify(this.name)} is closed`);
+    if (this.closed) throw this.closedError();
     const { works, count } = this;
     if (this.queued === works.length) {
       count.refused++;
@@ -151,13 +161,37 @@ export class Server {
     return this.standing === Standing.Closed;
   }
 
+  /**
+   * Queues a job that is released once `atUs` has come, and has no deadline of its own. One such job can wait at a time: a second one takes
+   * its place. Throws ERR_CLOSED after close()
+   */
+  releaseAt(atUs: number, work: Work): void {
+    if (this.closed) throw this.closedError();
+    // Whole nanoseconds, as virtual time has them: a time between two of them could never be stepped to.
+    this.laterUs = Math.ceil(atUs * 1e3) / 1e3;
+    this.laterWork = work;
+    this.owner.postponed(this);
+  }
+
   /** Drops what is queued; a job that runs is left to end. Its share is given back once its period is over. */
   close(): void {
     if (this.closed) return;
     this.owner.closing(this);
     this.standing = Standing.Closed;
     this.works.fill(undefined);
+    this.laterWork = undefined;
     this.queued = 0;
+  }
+
+  /** @internal Releases the job that waited for its time. */
+  releaseLater(): void {
+    const work = this.laterWork!;
+    this.laterWork = undefined;
+    this.release(work, Infinity);
+  }
+
+  private closedError(): RingcubeError {
+    return new RingcubeError('ERR_CLOSED', `server ${JSON.stringify(this.name)} is closed`);
   }
 
   /** @internal The deadline of the first job. */

@@ -14,15 +14,24 @@ export const TraceKind = {
   Miss: 3,
   /** Its server has to wait: until when, in microseconds. */
   Throttle: 4,
+  /** A stream of a share has its turn, in the job that runs: which one, as for the two that follow. */
+  Turn: 5,
+  /** One was not served by its deadline, as it tolerates. */
+  Loss: 6,
+  /** One was not served by its deadline, once more than it tolerates. */
+  Violation: 7,
 } as const;
 
-type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
+export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
 
 /** What is written of the kinds that are instants: their name, and that of their value. */
 const INSTANTS: Record<number, { name: string; value: string }> = {
   [TraceKind.Release]: { name: 'release', value: 'queued' },
   [TraceKind.Miss]: { name: 'miss', value: 'lateUs' },
   [TraceKind.Throttle]: { name: 'throttle', value: 'untilUs' },
+  [TraceKind.Turn]: { name: 'turn', value: 'stream' },
+  [TraceKind.Loss]: { name: 'loss', value: 'stream' },
+  [TraceKind.Violation]: { name: 'violation', value: 'stream' },
 };
 
 /** One event in the form of the Trace Event Format; times in microseconds. */

@@ -1,7 +1,8 @@
 import { invalid, RingcubeError } from '../base/index.js';
 import { type FlowRule, FramePool, type QueuePair } from '../nic/index.js';
-import { type Scheduler, type Server, type Work } from '../sched/index.js';
+import { type LossTolerance, type Scheduler, type Server, type Work } from '../sched/index.js';
 import { type Interface, type Stack } from '../stack/index.js';
+import { type DwcsShare, type Seat, type ShareCounters } from './share.js';
 import { type Stream } from './stream.js';
 
 /**
@@ -15,7 +16,10 @@ export interface BindOptions {
   mode?: UpcallMode;
   /** Whose time it is; needed for job and adaptive. */
   server?: Server;
-  /** Frames that one job or interrupt takes; default 64. */
+  /** In place of a server: one whose time it shares with others that tolerate losses; with what it tolerates itself. */
+  share?: DwcsShare;
+  tolerates?: LossTolerance;
+  /** Frames that one job or interrupt takes; default 64, and 1 in a share. */
   budget?: number;
 }
 
@@ -57,6 +61,7 @@ export class Binding implements Work {
   private queued = false;
   /** The agents' timers are to be called, by a job of their own. */
   private tickDue = false;
+  private readonly seat: Seat | undefined;
 
   constructor(
     private readonly dispatcher: Dispatcher,
@@ -66,7 +71,11 @@ export class Binding implements Work {
     /** undefined: it shares the first queue with all that is not steered. */
     readonly queue: OwnQueue | undefined,
     private readonly budget: number,
-  ) {}
+    readonly share: DwcsShare | undefined,
+    tolerates: LossTolerance | undefined,
+  ) {
+    this.seat = share?.join(this, tolerates!);
+  }
 
   /** Frames are there, and their queue is masked. */
   readonly onFrames = (): void => {
@@ -74,10 +83,11 @@ export class Binding implements Work {
     this.dispatcher.runIfFirst(this.server!);
   };
 
-  /** Queues the job, if it isn't; false if the server won't take it now. */
+  /** Queues the job, if it isn't; false if the server won't take it now, or the share has none to do yet. */
   release(): boolean {
     const { server, dispatcher } = this;
     if (this.queued) return true;
+    if (this.share !== undefined) return this.share.enter(this.seat!);
     // Whose server has been closed is served no more: its frames wait, and then are dropped at the card.
     if (server!.closed) return false;
     this.queued = true;
@@ -101,26 +111,24 @@ export class Binding implements Work {
       this.stream.tick();
       return;
     }
-    this.tickDue = true;
-    this.release();
+    if (this.share === undefined) {
+      this.tickDue = true;
+      this.release();
+    } else if (!this.tickDue) {
+      // On the share's time, but no service: it takes no turn.
+      this.tickDue = !this.server.closed && this.server.release(this);
+      if (this.tickDue) this.dispatcher.onJobs();
+    }
   }
 
   /** One job: the agents' timers, or the frames that wait, at most the budget, through the stack and the agents. */
   run(): number | undefined {
     const { stream, queue, dispatcher } = this;
+    if (this.share !== undefined) return this.runTick();
     this.queued = false;
     dispatcher.letIn(this.server!);
     // Of a server that others share it is queued still.
-    if (stream.closed) return dispatcher.costUs(0, 0);
-    const pauseUs = stream.pausedUntilUs - dispatcher.nowUs();
-    if (pauseUs > 0) {
-      // Left alone after traps: its queue stays masked, and costs nothing.
-      this.queued = true;
-      dispatcher.after(pauseUs, () => {
-        this.releaseLate();
-      });
-      return dispatcher.costUs(0, 0);
-    }
+    if (stream.closed || this.leftAlone()) return dispatcher.costUs(0, 0);
     stream.usedFuel = 0;
     let frames = 0;
     if (this.tickDue) {
@@ -129,6 +137,61 @@ export class Binding implements Work {
     } else if (this.mode !== 'inline') frames = this.serve();
     if (!stream.closed && (stream.waiting > 0 || queue?.pair.waiting === true)) this.release();
     return dispatcher.costUs(frames, stream.usedFuel);
+  }
+
+  /** Whether its agent is to be left alone, after traps. Its queue stays masked, and costs nothing, until the job is queued again. */
+  leftAlone(): boolean {
+    const { stream, dispatcher } = this;
+    const pauseUs = stream.pausedUntilUs - dispatcher.nowUs();
+    if (!(pauseUs > 0)) return false;
+    this.queued = true;
+    dispatcher.after(pauseUs, () => {
+      this.releaseLate();
+    });
+    return true;
+  }
+
+  // --- for its share ---
+
+  /** @internal Frames that wait, as far as is known without unmasking their queue. */
+  get backlog(): number {
+    const { stream, queue } = this;
+    // A queue may also wait for what it has sent: then it wants to be served as well.
+    const waiting = queue?.pair.waiting === true ? Math.max(1, queue.pair.rx.ring.used()) : 0;
+    return stream.waiting + waiting;
+  }
+
+  /** @internal As run(), and leaves it to the share when the next frames have their turn. */
+  serveOnce(): number | undefined {
+    const { stream, dispatcher } = this;
+    stream.usedFuel = 0;
+    const frames = this.serve();
+    return dispatcher.costUs(frames, stream.usedFuel);
+  }
+
+  /** @internal Drops what serveOnce() would have taken. Returns how many. */
+  drop(): number {
+    const { stream, queue, budget } = this;
+    const dropped = stream.drop(budget);
+    return dropped === budget || queue?.pair.waiting !== true ? dropped : dropped + queue.iface.driver.dropDeferred(queue.pair, budget - dropped);
+  }
+
+  /** @internal */
+  leaveShare(): void {
+    this.share?.leave(this.seat!);
+  }
+
+  /** What became of its request periods in its share. */
+  get shareCounters(): ShareCounters | undefined {
+    return this.seat?.counters;
+  }
+
+  private runTick(): number | undefined {
+    const { stream, dispatcher } = this;
+    this.tickDue = false;
+    stream.usedFuel = 0;
+    if (!stream.closed) stream.tick();
+    return dispatcher.costUs(0, stream.usedFuel);
   }
 
   private serve(): number {
@@ -192,14 +255,18 @@ export class Dispatcher {
   /**
    * Serves a stream from now on: from a queue of its own if one is free, whose payloads then lie in the agents' window, else from the
    * first one.
-   * @throws ERR_INVALID_ARGUMENT for a mode that needs a server and has none, for a server of another host's, or a closed one
+   * @throws ERR_INVALID_ARGUMENT for a mode that needs a server and has none, for a server of another host's, or a closed one, for a share without a
+   * tolerance or a tolerance without a share; ERR_OUT_OF_RANGE if the share can't keep its losses within what is tolerated
    */
-  bind(stream: Stream, { server, mode = server === undefined ? 'inline' : 'adaptive', budget = 64 }: BindOptions = {}): Binding {
+  bind(stream: Stream, { share, tolerates, server = share?.server, mode = server === undefined ? 'inline' : 'adaptive', budget = share === undefined ? 64 : 1 }: BindOptions = {}): Binding {
+    if ((share === undefined) !== (tolerates === undefined)) throw invalid('tolerates', tolerates, share === undefined ? 'left out without a share' : 'given with a share, as { losses, window, periodUs }');
+    if (share !== undefined && server !== share.server) throw invalid('server', server?.name, 'left out with a share, which has its own');
+    if (share !== undefined && mode === 'inline') throw invalid('mode', mode, 'job or adaptive with a share, which says whose turn it is');
     if (!['inline', 'job', 'adaptive'].includes(mode)) throw invalid('mode', mode, 'inline, job or adaptive');
     if (!Number.isInteger(budget) || budget < 1) throw invalid('budget', budget, 'frames a job, from 1 on');
     if (mode !== 'inline' && server === undefined) throw new RingcubeError('ERR_INVALID_ARGUMENT', `mode: ${mode} needs a server`);
     if (server !== undefined && this.options.scheduler?.has(server) !== true) throw invalid('server', server.name, "one that this host's scheduler has admitted, and that is open");
-    const binding = new Binding(this, stream, server, mode, this.ownQueue(stream), budget);
+    const binding = new Binding(this, stream, server, mode, this.ownQueue(stream), budget, share, tolerates);
     const { queue } = binding;
     if (mode !== 'inline') {
       stream.deferred = true;
@@ -255,6 +322,7 @@ export class Dispatcher {
     if (at < 0) return;
     this.bindings.splice(at, 1);
     const { queue, stream } = binding;
+    binding.leaveShare();
     if (queue !== undefined) {
       this.options.steer(queue.iface, queue.rule, -1);
       const idle = (): void => {

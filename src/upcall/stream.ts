@@ -198,6 +198,16 @@ export class Stream {
     }
   }
 
+  /** Gives back the first `most` of what waits. Returns how many they were. */
+  drop(most: number): number {
+    const { input } = this;
+    const dropped = Math.min(most, input.count);
+    for (let i = 0; i < dropped; i++) this.domain.release(input.handle[i]);
+    input.count -= dropped;
+    input.moveUp(dropped, input.count);
+    return dropped;
+  }
+
   /** The agents' timers; what one emits goes through those behind it. */
   tick(): void {
     const { agents } = this.options;
