@@ -5,7 +5,10 @@ import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { buildAgent } from '../../src/cli/agent-build.js';
-import { RingcubeError } from '../../src/base/index.js';
+import { RingcubeError, WebAssembly } from '../../src/base/index.js';
+import { checkAgent } from '../../src/spa/wasm/check.js';
+import { instrument } from '../../src/spa/wasm/instrument.js';
+import { parseModule } from '../../src/spa/wasm/module.js';
 import { TestAgent } from './harness.js';
 
 t.setTimeout(120_000);
@@ -26,6 +29,18 @@ t.test('an agent anywhere finds the SDK, and the module is written', async (t) =
   t.strictSame(new Uint8Array(readFileSync(join(folder, 'out/agent.wasm'))), new Uint8Array(module));
   t.same(readdirSync(join(folder, 'out')), ['agent.wasm'], 'nothing besides');
   t.same(new TestAgent(module).run([Uint8Array.of(1)]), { verdicts: [{ what: 'drop' }], emits: [] });
+});
+
+t.test('an agent that touches no memory is one, though the compiler leaves the import out', async (t) => {
+  const module = await build(t.testdir(), `${EXPORTS}export function process(ptr: usize, length: i32, meta: i32): i32 { return meta == 1 ? 0 : 1; }\n`);
+  const info = parseModule(module);
+  t.same(info.imports, []);
+  t.same(checkAgent(info), []);
+  for (const budget of ['none', 'fuel', 'guard', 'epoch'] as const) {
+    const made = instrument(info, { budget, maxPages: 256 });
+    t.match(parseModule(made.bytes).imports, [{ module: 'env', name: 'memory', type: { kind: 'memory', limits: { min: 0, max: 256 } } }]);
+    t.doesNotThrow(() => new WebAssembly.Module(made.bytes), budget);
+  }
 });
 
 t.test('errors: file, line and column, one line', async (t) => {

@@ -1,9 +1,11 @@
 // Holds a module against the agent contract (docs/agent-abi.md): all that is wrong with it, before any of it runs.
 import { WebAssembly } from '../../base/index.js';
 import { Abi } from '../abi.js';
+import { printable } from '../printable.js';
 import { FUEL_EXPORT } from './budget.js';
 import { isBulkMemory } from './bulk.js';
 import { ByteReader, quoted } from './bytes.js';
+import { MAX_COMPILE_COST, compileCost } from './compile-cost.js';
 import { Instructions } from './instructions.js';
 import { functionName } from './module.js';
 import { Op } from './opcodes.js';
@@ -51,7 +53,7 @@ export function checkAgent(info: ModuleInfo, maxPages: number = Abi.maxMemoryPag
   return more <= 0 ? findings : [...findings.slice(0, MAX_FINDINGS), `and ${more} more`];
 }
 
-function checkImports({ imports }: ModuleInfo, maxPages: number): string[] {
+function checkImports({ imports, memories }: ModuleInfo, maxPages: number): string[] {
   const findings: string[] = [];
   let memory: MemoryType | undefined;
   for (const { module, name, type } of imports) {
@@ -62,8 +64,9 @@ function checkImports({ imports }: ModuleInfo, maxPages: number): string[] {
     else if (right === undefined) findings.push(`imports ${quoted(full)}, ${described(type)}: an agent can import env.memory, ringcube.now, ringcube.log and env.abort, nothing else`);
     else if (!isFunction(type, right)) findings.push(`imports ${full} as ${described(type)}, must be ${typeText(right)}`);
   }
-  if (memory === undefined) findings.push(`imports no memory env.memory: ${Remedy.memory}`);
-  else if (memory.limits.min > maxPages) findings.push(`needs a memory of ${memory.limits.min} pages, and the host gives ${maxPages} at most`);
+  // What never looks at a payload needs no memory, and asc --importMemory leaves out one that nothing needs.
+  if (memory === undefined && memories.length > 0) findings.push(`imports no memory env.memory, but has one of its own: ${Remedy.memory}`);
+  else if (memory !== undefined && memory.limits.min > maxPages) findings.push(`needs a memory of ${memory.limits.min} pages, and the host gives ${maxPages} at most`);
   return findings;
 }
 
@@ -118,13 +121,18 @@ function checkData({ data }: ModuleInfo, maxPages: number): string[] {
   return findings;
 }
 
-function checkCompiles({ bytes }: ModuleInfo): string[] {
+function checkCompiles(info: ModuleInfo): string[] {
   try {
-    new WebAssembly.Module(bytes);
-    return [];
+    new WebAssembly.Module(info.bytes);
   } catch (error) {
-    return [`V8 refuses it: ${(error as Error).message.replace(/^WebAssembly\.Module\(\): /, '')}`];
+    // With names of the module's in it.
+    return [printable(`V8 refuses it: ${(error as Error).message.replace(/^WebAssembly\.Module\(\): /, '')}`)];
   }
+  return info.bodies.flatMap((_, index) => {
+    const cost = compileCost(info, index);
+    if (cost <= MAX_COMPILE_COST) return [];
+    return [`${functionName(info.importedFunctions + index, info.names)} would take V8 long to compile, at its first call, where no budget stops it (${cost}, ${MAX_COMPILE_COST} at most): build it as several, with fewer locals and branches each`];
+  });
 }
 
 function isFunction(type: ExternType, right: FunctionType): boolean {

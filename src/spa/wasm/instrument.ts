@@ -41,13 +41,13 @@ const MAX_FUEL = 2 ** 31 - 1;
 
 /**
  * - The imported memory is declared with no page at least and `maxPages` at most, so that V8 proves no access to be in bounds; the host
- *   imports one of as many pages as the module asked for.
+ *   imports one of as many pages as the module asked for. A module without any gets that import: checks need it.
  * - With a budget, there is a check at the entry of each function, at the start of each loop's round, and wherever much straight code
  *   would run without one; bulk operations are cut into pieces, with a check ahead of each.
  * - Tables can't grow beyond `maxTableElements`.
  * - Custom sections stay, but for those that point into code.
  *
- * @throws ERR_FORMAT if V8 finds the module invalid, or it imports no memory, or exports the name of the fuel counter;
+ * @throws ERR_FORMAT if V8 finds the module invalid, or it has a memory of its own, or exports the name of the fuel counter;
  *   ERR_UNSUPPORTED if a function grows too long for V8
  */
 export function instrument(info: ModuleInfo, options: InstrumentOptions): Instrumented {
@@ -63,9 +63,9 @@ export function instrument(info: ModuleInfo, options: InstrumentOptions): Instru
   // Indices that are right in this module are right in the result; wrong ones might come to mean what is added here.
   if (!WebAssembly.validate(info.bytes)) throw new RingcubeError('ERR_FORMAT', 'module: V8 finds it invalid');
   const memory = info.imports.find(({ type }) => type.kind === 'memory');
-  if (memory === undefined) throw new RingcubeError('ERR_FORMAT', 'module: imports no memory');
+  if (memory === undefined && info.memories.length > 0) throw new RingcubeError('ERR_FORMAT', 'module: has a memory of its own, must import one');
   if (info.exports.some(({ name }) => name === FUEL_EXPORT)) throw new RingcubeError('ERR_FORMAT', `module: exports ${FUEL_EXPORT}, a name that is taken`);
-  return new Rewriter(info, checksOf(budget, guardAt, info.globals.length), maxTableElements).rewrite(memory.type as MemoryType, maxPages, startFuel);
+  return new Rewriter(info, checksOf(budget, guardAt, info.globals.length), maxTableElements).rewrite(memory?.type as MemoryType | undefined, maxPages, startFuel);
 }
 
 class Rewriter {
@@ -86,7 +86,7 @@ class Rewriter {
     this.#maxTableElements = maxTableElements;
   }
 
-  rewrite(memory: MemoryType, maxPages: number, startFuel: number): Instrumented {
+  rewrite(memory: MemoryType | undefined, maxPages: number, startFuel: number): Instrumented {
     const info = this.#info;
     const changed = new Map<number, Uint8Array>();
     // Code first: it says which helpers are needed.
@@ -100,9 +100,8 @@ class Rewriter {
     changed.set(SectionId.import, this.#imports(memory, maxPages));
     if (this.#section(SectionId.table) !== undefined) changed.set(SectionId.table, this.#tables());
     if (this.#checks.kind === 'fuel') {
-      const name = new TextEncoder().encode(FUEL_EXPORT);
       changed.set(SectionId.global, this.#appended(SectionId.global, 1, [0x7f, 1, Op.i32Const, ...s32Bytes(startFuel), Op.end]));
-      changed.set(SectionId.export, this.#appended(SectionId.export, 1, [...u32Bytes(name.length), ...name, 3, ...u32Bytes(info.globals.length)]));
+      changed.set(SectionId.export, this.#appended(SectionId.export, 1, [...nameBytes(FUEL_EXPORT), 3, ...u32Bytes(info.globals.length)]));
     }
     const bytes = this.#module(changed);
     return { bytes, functions: info.bodies.length, loops: this.#loops, checks: this.#inserted, bulk: this.#bulk, bytesBefore: info.bytes.length, bytesAfter: bytes.length };
@@ -146,8 +145,9 @@ class Rewriter {
     return new ByteWriter().u32(before + count).put(this.#info.bytes.subarray(reader.at, section.end)).put(more).written();
   }
 
-  #imports(memory: MemoryType, maxPages: number): Uint8Array {
+  #imports(memory: MemoryType | undefined, maxPages: number): Uint8Array {
     const { bytes } = this.#info;
+    if (memory === undefined) return this.#appended(SectionId.import, 1, [...nameBytes('env'), ...nameBytes('memory'), 2, ...limitsBytes(0, maxPages)]);
     const section = this.#section(SectionId.import)!;
     return new ByteWriter().put(bytes.subarray(section.contentAt, memory.at)).put(limitsBytes(0, maxPages)).put(bytes.subarray(memory.end, section.end)).written();
   }
@@ -255,6 +255,11 @@ function regionCosts(instructions: Instructions, importedFunctions: number): num
 /** Offsets of instructions, or of sections: wrong now, and of no use to V8 but for branch hints. */
 function pointsIntoCode(name: string): boolean {
   return name === 'linking' || name === 'sourceMappingURL' || name === 'external_debug_info' || /^(reloc\.|\.debug_|metadata\.code\.)/.test(name);
+}
+
+function nameBytes(name: string): readonly number[] {
+  const bytes = new TextEncoder().encode(name);
+  return [...u32Bytes(bytes.length), ...bytes];
 }
 
 function limitsBytes(min: number, max: number): readonly number[] {

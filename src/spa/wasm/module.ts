@@ -13,6 +13,9 @@ export const SectionId = { custom: 0, type: 1, import: 2, function: 3, table: 4,
 /** §5.5.16: where each section stands, by its id. The data count comes ahead of the code, tags (3.0) behind memories. */
 export const SECTION_ORDER = [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 11, 6];
 
+/** V8 itself takes 64 times that; the largest of tools that are built for it have some 8 MiB. */
+const MAX_MODULE_BYTES = 2 ** 24;
+
 const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 const VERSION = [0x01, 0x00, 0x00, 0x00];
 
@@ -22,10 +25,11 @@ const VERSION = [0x01, 0x00, 0x00, 0x00];
  *
  * Takes time and memory in proportion to the bytes, whatever numbers they claim.
  *
- * @throws ERR_FORMAT with the byte's offset if it is malformed; ERR_UNSUPPORTED if it uses threads, exceptions, garbage-collected types,
+ * @throws ERR_FORMAT with the byte's offset if it is malformed; ERR_UNSUPPORTED if it has more than 16 MiB, or uses threads, exceptions, garbage-collected types,
  *   typed function references, 64-bit or several memories, or relaxed SIMD, with how to build without it
  */
 export function parseModule(bytes: Uint8Array): ModuleInfo {
+  if (bytes.length > MAX_MODULE_BYTES) throw new RingcubeError('ERR_UNSUPPORTED', `module: ${bytes.length} bytes, an agent has ${MAX_MODULE_BYTES} at most`);
   const reader = new ByteReader(bytes);
   for (const byte of MAGIC) if (reader.u8('the magic number') !== byte) throw malformed(0, 'does not begin with "\\0asm": no WebAssembly module');
   for (const byte of VERSION) if (reader.u8('the version') !== byte) throw malformed(4, 'version is not 1: a component, or no module at all');

@@ -3,6 +3,8 @@ import { RingcubeError } from '../../base/index.js';
 import { type ByteReader } from './bytes.js';
 
 const FUNCTION_NAMES = 1;
+/** Functions behind these go by their numbers. */
+const MAX_NAMES = 100_000;
 
 /** By function index. What is malformed ends it without an error: a custom section makes no module wrong. */
 export function readFunctionNames(section: ByteReader): ReadonlyMap<number, string> {
@@ -16,7 +18,7 @@ export function readFunctionNames(section: ByteReader): ReadonlyMap<number, stri
       reader.skip(length, 'a subsection');
       if (id !== FUNCTION_NAMES) continue;
       const entries = section.part(start, reader.at);
-      for (let left = entries.count('names'); left > 0; left--) names.set(entries.u32('an index'), entries.name('a name'));
+      for (let left = entries.count('names'); left > 0 && names.size < MAX_NAMES; left--) names.set(entries.u32('an index'), entries.name('a name'));
     }
   } catch (error) {
     if (!(error instanceof RingcubeError)) throw error;

@@ -35,12 +35,48 @@ t.test('of C, whose constants are exported as addresses, the word there is the v
 
 t.test('all that is wrong is said at once, up to 20 lines', (t) => {
   const nothing = findings(new ModuleBuilder().build());
-  t.match(nothing, [/imports no memory env.memory: build with --importMemory \(asc\) or --import-memory \(wasm-ld\)/, /exports no ringcube_abi/, /neither process nor process_batch/]);
+  t.match(nothing, [/exports no ringcube_abi/, /neither process nor process_batch/]);
   const many = findings(agent({}, (m) => {
     for (let i = 0; i < 100; i++) m.dataAt(i, []);
   }));
   t.equal(many.length, 21);
   t.equal(many[20], 'and 80 more');
+  t.end();
+});
+
+t.test('a memory of its own is none that the host can share; none at all is well', (t) => {
+  t.match(findings(agent({ pages: null }, (m) => m.memories.push([0, 1]))), [/^imports no memory env.memory, but has one of its own: build with --importMemory \(asc\) or --import-memory \(wasm-ld\)$/]);
+  t.same(findings(agent({ pages: null })), []);
+  t.end();
+});
+
+// Each took V8 (Node 20) from 20 ms to 40 s at the first call of the function.
+t.test('functions that V8 would compile for long, in the middle of a call, are refused; large ones of the ordinary kind are not', (t) => {
+  const repeated = (n: number, code: readonly number[]): number[] => Array.from({ length: n }, () => code).flat();
+  const branch = I.block([...I.get(0), ...I.brIf(0)]);
+  const nested = (n: number): number[] => [...repeated(n, [0x02, 0x40]), ...repeated(n, [0x0b])];
+  for (const [what, code, locals] of [
+    ['many locals at many branches', repeated(2000, branch), [[5000, T.i32]]],
+    ['many values on the stack at many branches', [...repeated(4000, I.i32(1)), ...repeated(2000, branch), ...repeated(4000, I.drop)], []],
+    ['many blocks, one in the other', nested(10_000), []],
+  ] as const) {
+    t.match(findings(agent({ process: [...code, ...I.i32(0)], locals: [...locals] })), [/^function \d+ would take V8 long to compile, at its first call, where no budget stops it \(\d+, 1048576 at most\): /], what);
+  }
+  for (const [what, code, locals] of [
+    ['straight', repeated(100_000, [...I.get(0), ...I.i32(3), 0x6a, ...I.drop]), []],
+    ['branches', repeated(1500, branch), [[50, T.i64]]],
+    ['calls', repeated(20_000, [0x10, 0, ...I.drop]), []],
+    ['stores and loads', repeated(20_000, [...I.get(0), ...I.get(0), ...I.load(), 0x36, 2, 0, ...I.get(0), ...I.get(1), ...I.get(2), 0x1b, ...I.drop]).concat(repeated(500, branch)), []],
+  ] as const) {
+    t.same(findings(agent({ process: [...code, ...I.i32(0)], locals: [...locals] })), [], what);
+  }
+  t.end();
+});
+
+t.test('what V8 says of a module is one line, whatever the names in it', (t) => {
+  const ill = findings(agent({ process: I.nop }, (m) => m.customs.push(functionNames({ 3: 'evil\x1b[2J\nringcube: all is well' }))));
+  t.match(ill, [/^V8 refuses it: /]);
+  t.notMatch(ill[0], /[\x00-\x1f]/);
   t.end();
 });
 

@@ -94,7 +94,9 @@ t.test('what is refused', (t) => {
   t.throws(() => none(valid, { guardAt: -1 }), { code: 'ERR_INVALID_ARGUMENT' });
   t.throws(() => none(valid, { startFuel: 2 ** 31 }), { code: 'ERR_INVALID_ARGUMENT' });
   t.throws(() => none(valid, { budget: 'time' as 'none' }), { code: 'ERR_INVALID_ARGUMENT' });
-  t.throws(() => none(new ModuleBuilder().build()), { code: 'ERR_FORMAT', message: /imports no memory/ });
+  const own = new ModuleBuilder();
+  own.memories.push([0, 1]);
+  t.throws(() => none(own.build()), { code: 'ERR_FORMAT', message: 'module: has a memory of its own, must import one' });
   // Index 1 would be the fuel counter.
   t.throws(() => none(one([...I.i32(2 ** 31 - 1), ...I.globalSet(1), ...I.i32(0)], (m) => m.global(T.i32, true, I.i32(0)))), { code: 'ERR_FORMAT', message: /invalid/ });
   t.throws(() => none(one(I.i32(1), (m) => m.export('ringcube:fuel', 2, 0))), { code: 'ERR_FORMAT', message: /ringcube:fuel/ });

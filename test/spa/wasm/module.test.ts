@@ -144,3 +144,12 @@ t.test('any bytes at all: one error, in one line', (t) => {
   }), { numRuns: 2000, seed: 20055 });
   t.end();
 });
+
+t.test('a module is 16 MiB at most, and of its names only so many are kept as messages may need', (t) => {
+  t.throws(() => parseModule(new Uint8Array(2 ** 24 + 1)), { code: 'ERR_UNSUPPORTED', message: 'module: 16777217 bytes, an agent has 16777216 at most' });
+  const names = Object.fromEntries(Array.from({ length: 100_050 }, (_, i) => [i, '']));
+  const m = new ModuleBuilder();
+  m.customs.push(functionNames(names));
+  t.equal(parseModule(m.build()).names.size, 100_000);
+  t.end();
+});
