@@ -9,6 +9,8 @@ import { Invariants, Scenario, World } from '../../src/sim/index.js';
 const seeds = Number(process.env['SOAK_SEEDS'] ?? 100);
 const only = process.env['SOAK_SEED'];
 const chosen = only === undefined ? Array.from({ length: seeds }, (_, i) => i + 1) : [Number(only)];
+// tap gives a file thirty seconds, which so many scenarios take on a busy machine.
+t.setTimeout((seeds + 120) * 1000);
 
 t.test('no identifier has two holders or is lost, no message comes twice or is lost in calm, no loop or orphan lasts', (t) => {
   let whole = 0;
