@@ -88,7 +88,7 @@ t.test('a clock that jumps ahead, or goes on faster or slower, wakes its host wh
 });
 
 t.test('where clocks begin changes nothing, event by event: stamps are echoed, never compared with those of others', (t) => {
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const at = (offsetUs: number): unknown => new Scenario(seed, { drift: 0.02, offsetUs }).run();
     const alike = at(0);
     for (const offsetUs of [2 ** 32, OFFSET_US]) t.same(at(offsetUs), alike, `seed ${seed}, up to ${offsetUs} µs apart`);
