@@ -153,12 +153,15 @@ export class Binding implements Work {
 
   // --- for its share ---
 
-  /** @internal Frames that wait, as far as is known without unmasking their queue. */
-  get backlog(): number {
+  /** @internal Frames that wait on a masked queue, or behind the stack; a queue without any is not masked any more. */
+  look(): number {
     const { stream, queue } = this;
-    // A queue may also wait for what it has sent: then it wants to be served as well.
-    const waiting = queue?.pair.waiting === true ? Math.max(1, queue.pair.rx.ring.used()) : 0;
-    return stream.waiting + waiting;
+    if (queue?.pair.waiting !== true) return stream.waiting;
+    const { iface, pair } = queue;
+    // A handler that threw has left it masked.
+    if (pair.rx.ring.used() === 0) iface.driver.dropDeferred(pair, 0);
+    // It may also wait for what it has sent: then it wants to be served as well.
+    return stream.waiting + (pair.waiting ? Math.max(1, pair.rx.ring.used()) : 0);
   }
 
   /** @internal As run(), and leaves it to the share when the next frames have their turn. */

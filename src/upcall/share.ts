@@ -111,7 +111,7 @@ export class DwcsShare implements Work {
     // A queue can tell of frames once more after its stream has left.
     if (this.seats[seat.number] !== seat) return false;
     const nowUs = this.dispatcher.nowUs();
-    this.streams.look(seat.number, seat.binding.backlog, nowUs);
+    this.streams.look(seat.number, seat.binding.look(), nowUs);
     this.arm(nowUs);
     return this.queued;
   }
@@ -142,7 +142,7 @@ export class DwcsShare implements Work {
         const inTime = streams.inTime(number, endUs);
         this.settle(seat, 1, inTime);
         if (!inTime) seat.counters.late++;
-        streams.look(number, seat.binding.backlog, endUs);
+        streams.look(number, seat.binding.look(), endUs);
       }
       this.arm(endUs);
     }
@@ -159,7 +159,7 @@ export class DwcsShare implements Work {
         seat.counters.dropped += dropped;
         this.settle(seat, Math.max(1, dropped), false);
       }
-      streams.look(number, seat.binding.backlog, nowUs);
+      streams.look(number, seat.binding.look(), nowUs);
     }
   }
 

@@ -13,6 +13,7 @@ const COST_US = 100;
 /** Of all streams, and of the share: T = P. */
 const PERIOD_US = 1000;
 const PORT = 5000;
+const OPTIONS = { costs: { frameUs: COST_US, instructionNs: 1 }, stackServer: { budgetUs: 100, periodUs: 10_000, jobUs: 100 } };
 
 const forward = (): TrustedAgent => ({ process: (_, __, length) => (length << 8) | Verdict.forward });
 
@@ -61,7 +62,7 @@ interface Load {
 function run({ constraints, services, periods, phasesUs = [], graceUs = 0, policy = 'DWCS', payloads = 1, queues = constraints.length + 2 }: Load): Run {
   const trace = new Trace();
   const n = constraints.length;
-  const world = new World({ sinks: n + 2, agentQueues: queues, scheduler: { trace }, costs: { frameUs: COST_US, instructionNs: 1 }, stackServer: { budgetUs: 100, periodUs: 10_000, jobUs: 100 } }).settle();
+  const world = new World({ sinks: n + 2, agentQueues: queues, scheduler: { trace }, ...OPTIONS }).settle();
   const { server } = world;
   const open = (name: string, i: number, how: Partial<HostStreamOptions>) =>
     server.openStream({ name, port: PORT + i, agents: [server.openAgent({ name, module: forward() })], outputs: [{ address: CLIENT, port: SINK + i }], mode: 'job', budget: 1, ...how });
@@ -192,4 +193,151 @@ t.test('the same seed, the same run, byte for byte; the trace tells turns and lo
   t.notMatch(first.trace, /"name":"violation"/);
   t.equal(first.trace.match(/"name":"turn"/g)!.length, 3 * PERIODS);
   t.end();
+});
+
+const SHARE: ShareOptions = { name: 'video', budgetUs: 500, periodUs: PERIOD_US, jobUs: COST_US };
+
+t.test('what can not be is refused in a line, and leaves nothing behind', (t) => {
+  const world = new World(OPTIONS).settle();
+  const other = new World(OPTIONS).settle();
+  const { server } = world;
+  const share = server.openShare(SHARE);
+  const agents = [server.openAgent({ name: 'a', module: forward() })];
+  const tolerates = { losses: 1, window: 2, periodUs: PERIOD_US };
+  const open = (how: Partial<HostStreamOptions>) => server.openStream({ name: 's', port: PORT, agents, ...how });
+  for (const [how, code, message] of [
+    [{ share }, 'ERR_INVALID_ARGUMENT', 'tolerates: got undefined, must be given with a share, as { losses, window, periodUs }'],
+    [{ tolerates }, 'ERR_INVALID_ARGUMENT', 'tolerates: got an object, must be left out without a share'],
+    [{ share, tolerates, mode: 'inline' }, 'ERR_INVALID_ARGUMENT', 'mode: got "inline", must be job or adaptive with a share, which says whose turn it is'],
+    [{ share, tolerates, server: { budgetUs: 100, periodUs: 10_000 } }, 'ERR_INVALID_ARGUMENT', 'server: got "s", must be left out with a share, which has its own'],
+    [{ share: other.server.openShare(SHARE), tolerates }, 'ERR_INVALID_ARGUMENT', 'share: got "video", must be a share that this host has opened'],
+    [{ share, tolerates: { ...tolerates, losses: 3 } }, 'ERR_INVALID_ARGUMENT', 'tolerates.losses: got 3, must be a whole number from 0 to 2'],
+    [{ share, tolerates: { ...tolerates, periodUs: 50 } }, 'ERR_INVALID_ARGUMENT', 'tolerates.periodUs: got 50, must be at least 100, the share\'s bound of a job'],
+    [{ share, tolerates: { losses: 1, window: 4, periodUs: 125 } }, 'ERR_OUT_OF_RANGE', 'tolerates: got 1 losses of 4 for stream "s": what must not be lost would take 60 % of the processor, and share "video" has 50 % left; 2 of 4 would fit'],
+  ] as const) {
+    t.throws(() => open(how), { code, message });
+  }
+  t.throws(() => server.openShare({ ...SHARE, budgetUs: 2000 }), { message: 'budgetUs: got 2000, must be above 0 and at most the deadline (1000)' });
+  t.throws(() => server.openShare({ ...SHARE, name: 'more', budgetUs: 900 }), { code: 'ERR_OUT_OF_RANGE' });
+  t.same(share.bindings, []);
+  const first = open({ share, tolerates: { losses: 2, window: 4, periodUs: 125 } });
+  t.equal(first.mode, 'adaptive');
+  t.throws(() => open({ name: 'next', port: PORT + 1, share, tolerates: { losses: 0, window: 2, periodUs: 500 } }), { message: /would take 20 % of the processor, and share "video" has 10 % left; 1 of 2 would fit$/ });
+  open({ name: 'next', port: PORT + 1, share, tolerates: { ...tolerates, losses: 0 } });
+  t.throws(() => open({ name: 'third', port: PORT + 2, share, tolerates }), { message: /has 0 % left; 2 of 2 would fit/ });
+  t.equal(server.counters.shares['video'].released, 0);
+  server.closeShare(share);
+  t.same(server.counters.streams, {}, 'its streams are closed with it');
+  t.throws(() => open({ share, tolerates }), { message: 'share: got "video", must be a share that this host has opened' });
+  for (const each of [world, other]) each.close();
+  t.end();
+});
+
+t.test('streams leave in the midst of a turn, and come: their buffers are back, the others go on', (t) => {
+  const world = new World({ ...OPTIONS, sinks: 3 }).settle();
+  const { server } = world;
+  const share = server.openShare(SHARE);
+  const domain = server.openDomain();
+  const before = domain.pool.available;
+  const open = (i: number, onPayload?: () => void) =>
+    server.openStream({
+      name: `stream ${i}`, port: PORT + i, share, tolerates: { losses: 1, window: 2, periodUs: PERIOD_US }, budget: 2,
+      agents: [server.openAgent({ name: `agent ${i} ${world.nowUs}`, module: onPayload === undefined ? forward() : { process: () => Verdict.pass }, domain })],
+      outputs: [{ address: CLIENT, port: SINK + i }], ...(onPayload === undefined ? {} : { onPayload }),
+    });
+  let closed = 0;
+  const stays = open(0);
+  const leaves = open(1, () => {
+    if (closed++ === 0) server.closeStream(leaves);
+  });
+  for (let k = 0; k < 10; k++) {
+    for (const i of [0, 1]) world.send(PORT + i, numbered(2 * k), numbered(2 * k + 1));
+    world.step(PERIOD_US);
+  }
+  t.equal(closed, 1);
+  t.same(world.take().map(numberOf), Array.from({ length: 20 }, (_, k) => k), 'two a service');
+  t.equal(stays.shareCounters!.met, 10);
+  t.equal(stays.shareCounters!.missed, 0);
+  t.same(leaves.shareCounters, { met: 0, missed: 0, late: 0, violated: 0, dropped: 0 }, 'still to be read');
+  const comes = open(2);
+  for (let k = 0; k < 10; k++) world.send(PORT + 2, numbered(k)).step(PERIOD_US);
+  t.equal(world.take().length, 10);
+  t.equal(comes.shareCounters!.met, 10);
+  // With something waiting.
+  world.send(PORT + 2, ...Array.from({ length: 20 }, (_, k) => numbered(k))).step(PERIOD_US);
+  for (const stream of [comes, stays]) server.closeStream(stream);
+  for (const { stream } of [comes, stays, leaves]) stream.options.agents[0].close();
+  world.step();
+  for (const { tx } of server.interfaces[0].driver.pairs) tx.reclaim();
+  t.equal(domain.pool.available, before);
+  t.same(share.bindings, []);
+  world.close();
+  t.end();
+});
+
+t.test('timers take no turn; who traps is left alone and misses nothing meanwhile; who throws stops nobody', (t) => {
+  const world = new World({ ...OPTIONS, sinks: 3 }).settle();
+  const { server } = world;
+  const share = server.openShare(SHARE);
+  let ticks = 0;
+  let traps = 0;
+  const open = (i: number, module: TrustedAgent, how: Partial<HostStreamOptions> = {}) =>
+    server.openStream({ name: `stream ${i}`, port: PORT + i, share, tolerates: { losses: 0, window: 1, periodUs: PERIOD_US }, agents: [server.openAgent({ name: `agent ${i}`, module })], outputs: [{ address: CLIENT, port: SINK + i }], ...how });
+  const ticking = open(0, { ...forward(), tick: () => { ticks++; } }, { tickUs: PERIOD_US / 4 });
+  const trapping = open(1, { process: () => { traps++; throw new Error('no'); } });
+  const throwing = open(2, { process: () => Verdict.pass }, { onPayload: () => { throw new Error('a handler of somebody’s'); } });
+  let thrown = 0;
+  for (let k = 0; k < 40; k++) {
+    for (let i = 0; i < 3; i++) world.send(PORT + i, numbered(k));
+    const end = world.nowUs + PERIOD_US;
+    for (;;) {
+      try {
+        world.stepTo(end);
+        break;
+      } catch (error) {
+        t.match((error as Error).message, 'somebody');
+        thrown++;
+      }
+    }
+  }
+  t.equal(world.take().length, 40);
+  t.equal(ticks, 160);
+  t.match(ticking.shareCounters, { met: 40, missed: 0 });
+  t.equal(thrown, 40);
+  t.match(throwing.shareCounters, { met: 40, missed: 0 });
+  t.ok(traps > 2 && traps < 20, `${traps} calls in 40 periods`);
+  t.equal(trapping.shareCounters!.missed, 0);
+  world.close();
+  t.end();
+});
+
+t.test('in real time: all comes while there is time; and what does not is counted', async (t) => {
+  for (const mode of ['job', 'adaptive'] as const) {
+    const world = new World({ stepped: false, agentQueues: 1, sinks: 2 });
+    t.teardown(() => { world.close(); });
+    world.client.start();
+    world.server.start();
+    await world.client.ready();
+    await world.server.ready();
+    const share = world.server.openShare({ name: 'share', budgetUs: 40_000, periodUs: 100_000, jobUs: 100 });
+    // The second shares the first queue.
+    const streams = [0, 1].map((i) =>
+      world.server.openStream({ name: `stream ${i}`, port: PORT + i, share, mode, tolerates: { losses: i, window: 2, periodUs: 2000 }, agents: [world.server.openAgent({ name: `agent ${i}`, module: forward() })], outputs: [{ address: CLIENT, port: SINK + i }] }));
+    const sent = 60;
+    const settled = (): number => streams.reduce((sum, { shareCounters }) => sum + shareCounters!.met + shareCounters!.late + shareCounters!.dropped, 0);
+    for (let k = 0; k < sent; k++) {
+      for (const i of [0, 1]) world.send(PORT + i, numbered(k));
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    for (const end = Date.now() + 10_000; settled() < 2 * sent && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 5));
+    t.equal(settled(), 2 * sent, `${mode}: each was served or dropped, and counted`);
+    const served = (i: number): number => streams[i].shareCounters!.met + streams[i].shareCounters!.late;
+    for (const end = Date.now() + 10_000; world.arrivals.length < served(0) + served(1) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const i of [0, 1]) {
+      const numbers = world.arrivals.filter(({ port }) => port === SINK + i).map(({ bytes }) => numberOf(bytes));
+      t.equal(numbers.length, served(i));
+      t.same(numbers, [...numbers].sort((a, b) => a - b), 'in order');
+      t.ok(numbers.length > 0);
+    }
+  }
 });
