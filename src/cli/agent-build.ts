@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { RingcubeError, invalid } from '../base/index.js';
 // Not the entry: that needs the addon, and compiling doesn't.
 import { Abi } from '../spa/abi.js';
+import { unwritable, writeWhole } from './files.js';
 import { packageFile } from './package.js';
 
 export interface AgentBuildOptions {
@@ -61,7 +62,7 @@ function position(text: string, offset: number): string {
  * @param outPath the module; written whole or not at all
  * @returns the module's bytes
  * @throws RingcubeError ERR_FORMAT with `file:line:column: what` of the first error, and how many more there are; ERR_INVALID_ARGUMENT
- *   if there is no such source
+ *   if there is no such source; ERR_SYSTEM if the module can't be written
  */
 export async function buildAgent(sourcePath: string, outPath: string, options: AgentBuildOptions = {}): Promise<Uint8Array> {
   if (!sourcePath.endsWith('.ts')) throw invalid('sourcePath', sourcePath, 'an AssemblyScript file, *.ts');
@@ -105,9 +106,11 @@ export async function buildAgent(sourcePath: string, outPath: string, options: A
     throw new RingcubeError('ERR_FORMAT', errors.length === 1 ? errors[0] : `${errors[0]} (and ${errors.length - 1} more)`);
   }
   if (error !== null || module === undefined) throw new RingcubeError('ERR_FORMAT', `${sourcePath}: ${error?.message ?? 'no module came out'}`);
-  mkdirSync(dirname(outPath), { recursive: true });
-  // Whoever loads it meanwhile finds the old one or the new one.
-  writeFileSync(`${outPath}.${process.pid}`, module);
-  renameSync(`${outPath}.${process.pid}`, outPath);
+  try {
+    mkdirSync(dirname(outPath), { recursive: true });
+  } catch (error) {
+    throw unwritable(outPath, error);
+  }
+  writeWhole(outPath, module);
   return module;
 }

@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Prefix, RingcubeError } from '../base/index.js';
@@ -8,6 +7,7 @@ import { checkModules } from './agent-check.js';
 import { runOnCapture } from './agent-replay.js';
 import { type AgentRunOptions, runOnTap } from './agent-run.js';
 import { type AgentStreamOptions } from './agent-stream.js';
+import { found } from './files.js';
 import { port, seconds, wholeNumber } from './numbers.js';
 import { repeated, said, withTapOptions } from './tap-host.js';
 
@@ -43,12 +43,12 @@ function share(text: string): AgentStreamOptions['server'] {
 function placeOf(source: string, out: string | undefined, several: boolean): string {
   const name = basename(source).replace(/\.ts$/, '.wasm');
   if (out === undefined) return source.replace(/\.ts$/, '.wasm');
-  if (several || out.endsWith('/') || statSync(out, { throwIfNoEntry: false })?.isDirectory() === true) return join(out, name);
+  if (several || out.endsWith('/') || found(out)?.isDirectory() === true) return join(out, name);
   return out;
 }
 
 async function build(sources: readonly string[], { output: out }: { output?: string }): Promise<void> {
-  if (out !== undefined && sources.length > 1 && statSync(out, { throwIfNoEntry: false })?.isFile() === true) {
+  if (out !== undefined && sources.length > 1 && found(out)?.isFile() === true) {
     throw new RingcubeError('ERR_INVALID_ARGUMENT', `${out}: is a file, must be a folder for several sources`);
   }
   for (const source of sources) {

@@ -1,5 +1,5 @@
 // The stream of `ringcube agent run`: agents loaded from files, what flows through them, and what became of it.
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { RingcubeError } from '../base/index.js';
 import { type Host, type HostOptions } from '../host/index.js';
@@ -8,6 +8,7 @@ import { type ServerCounters, type ServerOptions, Trace } from '../sched/index.j
 import { type Agent, type AgentCounters, type BudgetKind } from '../spa/index.js';
 import { type Binding, type StreamCounters, type StreamOutput } from '../upcall/index.js';
 import { readBytes } from './agent-check.js';
+import { unwritable } from './files.js';
 import { nonZero } from './tap-host.js';
 
 export interface AgentStreamOptions {
@@ -86,7 +87,7 @@ export class AgentStream {
     try {
       this.traceFile = openSync(trace, 'w');
     } catch (error) {
-      throw new RingcubeError('ERR_INVALID_ARGUMENT', `${trace}: can't be written: ${(error as Error).message}`);
+      throw unwritable(trace, error, 'ERR_INVALID_ARGUMENT');
     }
   }
 
@@ -159,11 +160,16 @@ export class AgentStream {
     };
   }
 
-  /** Writes the trace. To be called ahead of the host's end, however it comes. */
+  /** Writes the trace; throws ERR_SYSTEM where it can't. To be called ahead of the host's end, however it comes. */
   close(): void {
     if (this.traceFile === undefined) return;
-    writeSync(this.traceFile, this.trace!.toPerfetto());
-    closeSync(this.traceFile);
+    try {
+      writeFileSync(this.traceFile, this.trace!.toPerfetto());
+    } catch (error) {
+      throw unwritable(this.options.trace!, error);
+    } finally {
+      closeSync(this.traceFile);
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { type Command, Option } from 'commander';
 import { EXPERIMENTS, type Experiment, type ExperimentOutput, type SimParameters } from '../../bench/sim/index.js';
 import { RingcubeError, type RingcubeErrorCode } from '../base/index.js';
+import { MAX_WORKERS } from '../sim/index.js';
 import { makeProgress } from './measure.js';
 import { seed, wholeNumber } from './numbers.js';
 
@@ -44,7 +45,7 @@ export interface ExperimentOptions {
 export function withExperimentOptions(command: Command): Command {
   return command
     .addOption(new Option('--seed <n>', 'of everything that is random').default(1).argParser(seed))
-    .addOption(new Option('--workers <n>', 'threads for what can be computed in parallel').default(availableParallelism()).argParser(wholeNumber(1, 256)));
+    .addOption(new Option('--workers <n>', 'threads for what can be computed in parallel').default(Math.min(MAX_WORKERS, availableParallelism())).argParser(wholeNumber(1, MAX_WORKERS)));
 }
 
 /**

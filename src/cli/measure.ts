@@ -1,9 +1,9 @@
 // What the commands share that measure (bench, sim, reproduce): how far they are, how they end, and where the numbers go. Needs no addon.
-import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import pc from 'picocolors';
-import { RingcubeError, invalid } from '../base/index.js';
+import { invalid } from '../base/index.js';
 import {
   type Claim,
   type Figure,
@@ -17,6 +17,7 @@ import {
   renderPage,
   targetTable,
 } from '../report/index.js';
+import { unwritable, writeTo } from './files.js';
 import { packageFile } from './package.js';
 
 /** How often there is a word of a long run where there is no terminal. */
@@ -60,8 +61,12 @@ export function checkWritable({ json, report }: OutputOptions): void {
       // With the slash: what is to be written into must be a directory.
       accessSync(found === undefined ? `${dirname(resolve(path))}/` : path, constants.W_OK);
     } catch (error) {
-      throw new RingcubeError('ERR_INVALID_ARGUMENT', `${path === '' ? '""' : path}: can't be written: ${(error as Error).message}`);
+      throw unwritable(path, error, 'ERR_INVALID_ARGUMENT');
     }
+  }
+  // But for devices, such as the one that swallows everything.
+  if (json !== undefined && report !== undefined && resolve(json) === resolve(report) && statSync(json, { throwIfNoEntry: false })?.isFile() !== false) {
+    throw invalid('--json and --report', json, 'two files: the one would be written over the other');
   }
 }
 
@@ -150,18 +155,24 @@ export class Run {
     for (const figure of output.figures) console.log(`\n${figureTable(figure, this.look)}`);
   }
 
-  /** Shows what it comes to, and writes the files. */
+  /** Shows what it comes to, and writes the files. @throws ERR_SYSTEM for the first that can't be written, once the others are */
   finish({ json, report }: OutputOptions): void {
     const { claims, targets } = this.report;
     if (claims.length > 0) console.log(`\n${claimTable(claims, this.look)}`);
     if (targets.length > 0) console.log(`\n${targetTable(targets, this.look)}`);
-    if (json !== undefined) {
-      writeFileSync(json, `${JSON.stringify(this.report, null, 1)}\n`);
-      console.log(`\nresults: ${resolve(json)}`);
-    }
-    if (report !== undefined) {
-      writeFileSync(report, renderPage(this.report, this.figures));
-      console.log(`report: ${resolve(report)}`);
-    }
+    const failures: unknown[] = [];
+    const write = (what: string, path: string | undefined, contents: () => string): void => {
+      if (path === undefined) return;
+      try {
+        writeTo(path, contents());
+        console.log(`${what}: ${resolve(path)}`);
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    // A run may have been long: if the one can't be written, perhaps the other can.
+    write('\nresults', json, () => `${JSON.stringify(this.report, null, 1)}\n`);
+    write('report', report, () => renderPage(this.report, this.figures));
+    if (failures.length > 0) throw failures[0];
   }
 }

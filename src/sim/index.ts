@@ -8,7 +8,7 @@ export { type HostTree, PastryOverlay, scribeTree } from './flow/scribe.js';
 export { LinkStress, fanOut } from './flow/stress.js';
 export { type Success, type SuccessAnswer, type SuccessJob, drawBounds, lateness, measureSuccess, runSuccess, runSuccessJobs } from './flow/success.js';
 export { DeliveryTree, type HostDelays } from './flow/tree.js';
-export { type JobOptions, runJobs, serveJobs } from './jobs.js';
+export { type JobOptions, MAX_WORKERS, runJobs, serveJobs } from './jobs.js';
 export { DelayMatrix, type SharedDelayMatrix } from './topology/delay-matrix.js';
 export { HostNetwork, type PlacementOptions, type SharedHostNetwork } from './topology/host-network.js';
 export { type Latencies, parseLatencies, readLatencies } from './topology/latency-file.js';

@@ -1,7 +1,8 @@
 import { type MessagePort, Worker, parentPort, workerData } from 'node:worker_threads';
 import { invalid } from '../base/index.js';
 
-const MAX_WORKERS = 256;
+/** Threads at most. */
+export const MAX_WORKERS = 256;
 
 /** What to divide among threads, and how. */
 export interface JobOptions<Job> {

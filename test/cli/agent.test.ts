@@ -2,7 +2,7 @@
 // runs in test/interop/agents.test.ts.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -200,6 +200,13 @@ t.test('build: sources to modules, beside them or into a folder, which keep the 
   const several = ringcube('build', `${dir}/one.ts`, `${dir}/two.ts`, '-o', `${dir}/one.wasm`);
   t.equal(several.status, 2);
   t.match(several.stderr, /one\.wasm: is a file, must be a folder for several sources/);
+  const nowhere = ringcube('build', `${dir}/one.ts`, '-o', `${dir}/two.ts/one.wasm`);
+  t.equal(nowhere.status, 2);
+  t.match(nowhere.stderr, /^ringcube: .*two\.ts\/one\.wasm: can't be written: E.*\n$/, 'one line');
+  // Never replaced by a file, as root could.
+  symlinkSync('/dev/null', `${dir}/device.wasm`);
+  t.equal(ringcube('build', `${dir}/one.ts`, '-o', `${dir}/device.wasm`).status, 0);
+  t.ok(lstatSync(`${dir}/device.wasm`).isSymbolicLink(), 'what is no file stays what it is');
   t.end();
 });
 
@@ -243,6 +250,11 @@ t.test('run: on a server of its own, with a trace for ui.perfetto.dev', (t) => {
   const { traceEvents } = JSON.parse(readFileSync(`${dir}/trace.json`, 'utf8')) as { traceEvents: { ph: string; name: string; args?: { name?: string } }[] };
   t.ok(traceEvents.some(({ ph, args }) => ph === 'M' && args?.name === 'touch'));
   t.ok(traceEvents.filter(({ ph }) => ph === 'X').length >= server!.completed);
+  if (existsSync('/dev/full')) {
+    const full = ringcube('run', agent('touch'), ...PCMU, '--to', '198.18.0.1:6000', '--server', '1/10/5', '--trace', '/dev/full');
+    t.equal(full.status, 1);
+    t.match(full.stderr, /^ringcube: .*\/dev\/full: can't be written: ENOSPC.*\n$/, 'one line');
+  }
   t.end();
 });
 

@@ -69,6 +69,7 @@ t.test('wrong input gets one line that says what would be right, and exit code 2
     [['sim', 'tenfold', '--report', `${import.meta.filename}/x.html`], /x\.html: can't be written: ENOTDIR/],
     [['sim', 'tenfold', '--report', `${dir}/new/`], /new\/: can't be written: it is a directory/],
     [['reproduce', '--report', dir], /directory/],
+    [['sim', 'tenfold', '--json', `${dir}/one`, '--report', `${dir}/./one`], /--json and --report: got ".*, must be two files/],
     [['reproduce', '--k', '2'], /unknown option '--k'/],
   ];
   for (const [args, message] of wrong) {
@@ -106,6 +107,19 @@ t.test('an experiment gives tables, results for machines, and a report that need
   t.match(report, { machine: { cpu: String, cores: Number }, commit: String, seed: 3, node: process.version, parameters: { hosts: 8 }, command: 'npx ringcube sim tenfold --hosts 8 --seed 3', failures: [] });
   t.match(report, { results: [{ median: 83, params: { workers: 2 } }, { median: 83 }], targets: [{ what: 'ten times', met: true }], claims: [{ published: 'ninefold', measured: 'tenfold', agrees: false }] });
   t.match(readFileSync(`${dir}/r.html`, 'utf8'), /ninefold[^]*<svg/, 'claims on top, plots below');
+  t.end();
+});
+
+t.test('a disk that is full is told of in one line, and takes the other file from nobody', { skip: existsSync('/dev/full') ? false : 'no /dev/full' }, (t) => {
+  const dir = t.testdir();
+  for (const [flag, other] of [['--json', '--report'], ['--report', '--json']] as const) {
+    const { status, stdout, stderr } = made('sim', 'tenfold', flag, '/dev/full', other, `${dir}/other`);
+    t.equal(status, 1, flag);
+    t.equal(stderr, "sim tenfold: ten times as many\nringcube: /dev/full: can't be written: ENOSPC: no space left on device, write\n");
+    t.match(stdout.trim().split('\n').at(-1), /^(results|report): .*other$/);
+    t.match(readFileSync(`${dir}/other`, 'utf8'), 'ninefold');
+  }
+  t.equal(made('sim', 'tenfold', '--json', '/dev/null', '--report', '/dev/null').status, 0, 'a device that takes all');
   t.end();
 });
 

@@ -1,5 +1,5 @@
 import { invalid } from '../../base/index.js';
-import { runJobs } from '../jobs.js';
+import { MAX_WORKERS, runJobs } from '../jobs.js';
 import { DelayMatrix, type SharedDelayMatrix } from './delay-matrix.js';
 import { Dijkstra } from './dijkstra.js';
 import { type Topology } from './topology.js';
@@ -9,10 +9,8 @@ const WORKER = new URL('./shortest-paths.worker.js', import.meta.url);
 /** Sources to a job: some 50 ms of work on 5,050 routers. */
 const SOURCES_PER_JOB = 64;
 
-const MAX_WORKERS = 64;
-
 export interface ParallelOptions {
-  /** Worker threads; 0: none, all is done in this one, which blocks it. */
+  /** Worker threads, 256 at most; 0: none, all is done in this one, which blocks it. */
   workers: number;
   /** `done` of `total` routers. */
   progress?: ((done: number, total: number) => void) | undefined;
