@@ -5,6 +5,7 @@ import { type Figure, type Result, humanize, summarize } from '../../src/report/
 import { DeBruijn, type HostDelays, HostNetwork, quantile, scaledTransitStub, shareAtMost, shortestPaths, transitStub } from '../../src/sim/index.js';
 import { pick, ratio } from '../context.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
+import { askedShape } from './flow-setup.js';
 import { confidence95 } from './interval.js';
 import { Series } from './series.js';
 
@@ -215,7 +216,7 @@ function measureFaults(pair: Pair, delays: HostDelays, random: Random, series: S
       const [from, to] = twoOf(hosts, draws);
       if (dead[from] === 0 && dead[to] === 0) pairs.push([from, to]);
     }
-    if (pairs.length === 0) throw invalid('hosts', hosts, `more: with ${percent} % dead no two are alive`);
+    if (pairs.length === 0) throw invalid('k and n', `${pair.cube.k} and ${pair.cube.n}`, `of more hosts than ${hosts}: with ${percent} % dead no two are alive`);
     const params = { pair: pair.name, dead: percent };
     for (const way of faultyWays(pair)) {
       let [arrived, hops, delayUs] = [0, 0, 0];
@@ -238,9 +239,9 @@ function twoOf(hosts: number, random: Random): readonly [number, number] {
 }
 
 async function run(context: SimContext): Promise<ExperimentOutput> {
-  const { k, n, routers = DEFAULT_ROUTERS, seeds = DEFAULT_SEEDS } = context.parameters;
-  if ((k === undefined) !== (n === undefined)) throw invalid('k and n', `${k ?? 'no k'} and ${n ?? 'no n'}`, 'given together');
-  const own = k === undefined || n === undefined ? undefined : pairOf(k, n);
+  const { routers = DEFAULT_ROUTERS, seeds = DEFAULT_SEEDS } = context.parameters;
+  const asked = askedShape(context.parameters);
+  const own = asked === undefined ? undefined : pairOf(asked.k, asked.n);
   const measured = own === undefined ? MEASURED_PAIRS.map(([k, n]) => pairOf(k, n)) : [own];
   const random = new Random(context.seed >>> 0).fork(NAME);
   const steps = 1 + seeds * (1 + measured.length);
@@ -355,7 +356,7 @@ function figuresOf(results: Result[], measured: readonly Pair[], routers: number
 function claimsOf(results: Result[], { name, cube, graph }: Pair): Claim[] {
   const [cubeMost, graphMost] = ['cube', 'de Bruijn'].map((variant) => pick(results, variant, { pair: name }, 'most hops').median);
   const [cubeMean, graphMean] = ['cube', 'de Bruijn'].map((variant) => pick(results, variant, { pair: name }, 'mean hops').median);
-  const sources = `from ${Math.min(SOURCES, cube.size)} hosts to all others`;
+  const sources = `from ${Math.min(SOURCES, cube.size, graph.size)} hosts to all others`;
   return [
     {
       what: `Diameter of the de Bruijn graph B(${graph.k},${graph.n})`,

@@ -3,6 +3,7 @@ import { Random, invalid } from '../../src/base/index.js';
 import { KnCube, type Routing } from '../../src/overlay/index.js';
 import { HostNetwork, type SuccessAnswer, type SuccessJob, makeNetwork, runSuccessJobs } from '../../src/sim/index.js';
 import { type SimContext } from './experiment.js';
+import { askedShape } from './flow-setup.js';
 import { confidence95 } from './interval.js';
 
 /**
@@ -33,8 +34,10 @@ export interface Setting {
   maxDepth: number;
 }
 
-export function settingOf({ parameters: { k = 2, n = 16, routing = 'greedy', publishers = 1, bound = DEFAULT_TIGHTNESS, seeds = 10, subscribers } }: SimContext): Setting {
-  const cube = new KnCube(k, n);
+export function settingOf({ parameters }: SimContext): Setting {
+  const { routing = 'greedy', publishers = 1, bound = DEFAULT_TIGHTNESS, seeds = 10, subscribers } = parameters;
+  const cube = askedShape(parameters) ?? new KnCube(2, 16);
+  const { k, n } = cube;
   if (cube.size < 4) throw invalid('k and n', `${k} and ${n}`, 'of 4 hosts at least');
   if (!(bound >= 1)) throw invalid('bound', bound, 'a number from 1: a bound lies between the unicast delay and that many times it');
   if (subscribers !== undefined && subscribers > cube.size) throw invalid('subscribers', subscribers, `at most ${cube.size}, as many as the ${k}x${n} cube has hosts`);

@@ -2,6 +2,7 @@
 import { KnCube, leastMeanShape } from '../../src/overlay/index.js';
 import { invalid } from '../../src/base/index.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
+import { askedShape } from './flow-setup.js';
 import { type Result, type Target, summarize } from '../../src/report/index.js';
 
 const NAME = 'properties';
@@ -148,9 +149,8 @@ function optimumClaim(): Claim {
 }
 
 async function run({ parameters, progress, signal }: SimContext): Promise<ExperimentOutput> {
-  const { k, n } = parameters;
-  if ((k === undefined) !== (n === undefined)) throw invalid(k === undefined ? 'k' : 'n', undefined, 'given together with the other: both make one shape');
-  const cubes = k === undefined || n === undefined ? shownCubes() : [new KnCube(k, n)];
+  const asked = askedShape(parameters);
+  const cubes = asked === undefined ? shownCubes() : [asked];
   const large = cubes.find(({ size }) => size > MOST_SEARCHED);
   if (large !== undefined) throw invalid('n', large.n, `less for k = ${large.k}: ${large.size} identifiers are more than the ${MOST_SEARCHED} that are searched`);
 

@@ -7,6 +7,7 @@ import {
 } from '../../src/sim/index.js';
 import { pick } from '../context.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
+import { askedShape } from './flow-setup.js';
 import { confidence95 } from './interval.js';
 import { Series } from './series.js';
 
@@ -209,10 +210,11 @@ interface Setting {
   seeds: number;
 }
 
-function settingOf({ parameters: { k, n, hosts, routers = DEFAULT_ROUTERS, publishers = DEFAULT_PUBLISHERS, subscribers, seeds = DEFAULT_SEEDS } }: SimContext): Setting {
-  if ((k === undefined) !== (n === undefined)) throw invalid('k and n', `${k ?? 'no k'} and ${n ?? 'no n'}`, 'given together');
+function settingOf({ parameters }: SimContext): Setting {
+  const { hosts, routers = DEFAULT_ROUTERS, publishers = DEFAULT_PUBLISHERS, subscribers, seeds = DEFAULT_SEEDS } = parameters;
+  const asked = askedShape(parameters);
   const chosen = hosts === undefined ? undefined : chooseShape(hosts);
-  const shapes = k !== undefined && n !== undefined ? [new KnCube(k, n)] : chosen !== undefined ? [new KnCube(chosen.k, chosen.n)] : DEFAULT_SHAPES.map(([k, n]) => new KnCube(k, n));
+  const shapes = asked !== undefined ? [asked] : chosen !== undefined ? [new KnCube(chosen.k, chosen.n)] : DEFAULT_SHAPES.map(([k, n]) => new KnCube(k, n));
   const [{ size }] = shapes;
   const count = hosts ?? size;
   if (count < 2 || count > size) throw invalid('hosts', count, `from 2 to the ${size} identifiers of the cube`);

@@ -355,9 +355,11 @@ t.test('the experiments: the same results with one and with two threads, figures
 
 t.test('the experiments refuse what makes no sense in one line', async (t) => {
   const wrong: [string, SimParameters, RegExp][] = [
-    ['de-bruijn', { k: 3 }, /^k and n: got "3 and no n", must be given together$/],
+    ['de-bruijn', { k: 3 }, /^n: got undefined, must be given, as k \(3\) is: both make a cube$/],
     ['de-bruijn', { k: 2, n: 1 }, /^n: got 1, must be 2 or more/],
-    ['scribe', { n: 3 }, /^k and n: got "no k and 3"/],
+    ['properties', { k: 3 }, /^n: got undefined, must be given, as k \(3\) is: both make a cube$/],
+    ['success', { k: 3 }, /^n: got undefined, must be given, as k \(3\) is: both make a cube$/],
+    ['scribe', { n: 3 }, /^k: got undefined, must be given, as n \(3\) is: both make a cube$/],
     ['scribe', { k: 2, n: 3, hosts: 9 }, /^hosts: got 9, must be from 2 to the 8/],
     ['scribe', { hosts: 9, publishers: 10 }, /^publishers: got 10/],
     ['scribe', { hosts: 9, subscribers: 9 }, /^subscribers: got 9, must be fewer/],

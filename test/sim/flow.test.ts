@@ -354,7 +354,7 @@ t.test('experiment delay-penalty, small: the same for any number of threads, and
   const sum = (variant: string): number => of('mean delay', variant)[0].runs.reduce((all, value) => all + value, 0);
   t.ok(Math.abs(of('below ODR', '2x8')[0].runs[0] - 100 * (1 - sum('2x8 Greedy') / sum('2x8 ODR'))) < 1e-9);
   t.ok(one.targets.every(({ met }) => met === null), 'small runs are held to no target');
-  const greedy = await experiment(delayPenalty, { ...small, routing: 'greedy', k: 3, n: 5, subscribers: 40 });
+  const greedy = await experiment(delayPenalty, { hosts: 200, publishers: 3, routing: 'greedy', k: 3, n: 5, subscribers: 40 });
   t.same(new Set(greedy.results.map(({ variant }) => variant)), new Set(['3x5 Greedy']));
 });
 
@@ -374,6 +374,7 @@ t.test('experiments that make no sense, and those that are given up', async (t) 
     [delayPenalty, { hosts: 9, publishers: 10 }, 'publishers: got 10, must be a whole number from 1 to 9: each is another host'],
     [delayPenalty, { hosts: 9, subscribers: 10 }, 'subscribers: got 10, must be a whole number from 1 to 9: no more than hosts'],
     [delayPenalty, { seeds: 0 }, 'seeds: got 0, must be a whole number from 1 to 1000'],
+    [delayPenalty, { routing: 'odr', seeds: 5 }, 'seeds: got 5, must be left out beside routing (odr): what is repeated is Greedy against ODR'],
     [million, { hosts: 9, subscribers: 10 }, 'subscribers: got 10, must be a whole number from 1 to 9: no more than hosts'],
     [million, { hosts: 1 }, 'hosts: got 1, must be a whole number from 2 to 16777216'],
   ];

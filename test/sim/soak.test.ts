@@ -30,8 +30,8 @@ t.test('a seed repeats, event by event', (t) => {
   t.end();
 });
 
-const output = (name: string, parameters: SimParameters): Promise<ExperimentOutput> =>
-  EXPERIMENTS.find((one) => one.name === name)!.run({ parameters, seed: 5, workers: 1, signal: new AbortController().signal, progress: () => undefined });
+const output = (name: string, parameters: SimParameters, seed = 5): Promise<ExperimentOutput> =>
+  EXPERIMENTS.find((one) => one.name === name)!.run({ parameters, seed, workers: 1, signal: new AbortController().signal, progress: () => undefined });
 
 t.test('message by message and at flow level: the same parents, and the same delays to a µs a hop', async (t) => {
   for (const shape of [{ k: 2, n: 6 }, { k: 4, n: 3 }, { k: 3, n: 4 }, { k: 5, n: 2 }]) {
@@ -50,6 +50,14 @@ t.test('the experiments over the world, small', async (t) => {
   t.same(events.results.map(({ variant, runs }) => [variant, runs.length]), [['world, real nodes', 9], ['empty loop', 9]]);
   t.equal(events.targets.length, 1);
   for (const { figures } of [churn, events]) for (const { results, y } of figures) t.ok(results.some(({ metric, unit }) => metric === y.metric && unit === y.unit));
+  // Where nobody is left to hear anything, nothing is claimed.
+  const [heard, silent] = await Promise.all([8, 6].map((seed) => output('churn', { hosts: 4, subscribers: 1, routers: 60 }, seed)));
+  for (const { results, targets } of [heard, silent]) {
+    t.ok(results.every(({ runs }) => runs.every(Number.isFinite)));
+    t.notMatch(JSON.stringify(targets), /NaN|Infinity/);
+  }
+  t.same([heard.targets.map(({ met }) => met), silent.targets.map(({ met }) => met)], [[true, true, true], [null, true, null]]);
+  await t.rejects(output('churn', { hosts: 2 }), { message: /^hosts: got 2, must be 4 or more/ });
   await t.rejects(output('churn', { hosts: 8, subscribers: 8 }), { code: 'ERR_INVALID_ARGUMENT' });
   for (const name of ['churn', 'events']) await t.rejects(output(name, { hosts: 65_537 }), { message: 'hosts: got 65537, must be a whole number from 2 to 65536' });
   await t.rejects(async () => output('agreement', { k: 2, n: 13 }), { message: 'k and n: got "2 and 13", must be of at most 4096 identifiers, each with a host' });

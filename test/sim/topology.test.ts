@@ -312,7 +312,7 @@ t.test('shortest paths end when they are told to; what can not be', async (t) =>
   };
   await t.rejects(shortestPaths(topology, { workers: 2, progress, signal: controller.signal }), reason);
   await t.rejects(shortestPaths(topology, { ...HERE, signal: controller.signal }), reason, 'before it began');
-  for (const workers of [-1, 0.5, 65]) await t.rejects(shortestPaths(topology, { workers }), wrong(`workers: got ${workers}, must be an integer from 0 to 64`));
+  for (const workers of [-1, 0.5, 257]) await t.rejects(shortestPaths(topology, { workers }), wrong(`workers: got ${workers}, must be an integer from 0 to 256`));
   t.throws(() => DelayMatrix.make(16_385, false), wrong('routers: got 16385, must be an integer from 1 to 16384, for a table of the delays between all of them'));
 });
 
@@ -460,6 +460,8 @@ t.test('networks as the experiments take them', async (t) => {
   t.same([again.network.router, again.network.matrix.delaysUs], [stubs.network.router, stubs.network.matrix.delaysUs]);
   t.equal((await makeNetwork({ topology: 'waxman', routers: 50, hosts: 80, seed: 1 }, HERE)).topology.name, 'waxman, 50 routers');
 
+  t.equal((await makeNetwork({ topology: 'waxman', routers: 27, hosts: 80, seed: 1 }, HERE)).topology.routers, 27, 'the least');
+
   const few = await makeNetwork({ latencies: data('pings.txt'), hosts: 5, seed: 1 }, HERE);
   t.same([...few.network.router].sort(), [0, 1, 2, 3, 4], 'a node for each host');
   const [first, last] = [few.network.router.indexOf(0), few.network.router.indexOf(4)];
@@ -471,6 +473,7 @@ t.test('networks as the experiments take them', async (t) => {
     [{ routers: 20_000 }, 'routers: got 20000, must be at most 16384, for a table of the delays between all of them'],
     [{ routers: 5 }, 'routers: got 5, must be an integer from 20 to 65536'],
     [{ routers: NaN }, 'routers: got NaN, must be an integer from 20 to 65536'],
+    [{ topology: 'waxman', routers: 26 }, 'routers: got 26, must be 27 or more, for 4 edges to meet at each in the mean'],
     [{ topology: 'ring' as 'waxman' }, 'topology: got "ring", must be transit-stub or waxman'],
     [{ routers: 20, hosts: 0 }, 'hosts: got 0, must be an integer from 1 to 16777216'],
     [{ seed: -1 }, 'seed: got -1, must be an integer from 0 to 4294967295'],

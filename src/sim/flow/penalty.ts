@@ -38,7 +38,7 @@ export function measureFlow(tree: DeliveryTree, delays: HostDelays, publisherHos
 }
 
 /** The value that a share of `ascending`, 0 to 1, does not exceed; NaN if there are none. */
-export function quantile(ascending: Float32Array, share: number): number {
+export function quantile(ascending: ArrayLike<number>, share: number): number {
   return ascending.length === 0 ? NaN : ascending[Math.max(0, Math.ceil(share * ascending.length) - 1)];
 }
 

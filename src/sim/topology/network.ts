@@ -5,7 +5,7 @@ import { readLatencies } from './latency-file.js';
 import { type ParallelOptions, shortestPaths } from './shortest-paths.js';
 import { type Topology } from './topology.js';
 import { scaledTransitStub, transitStub } from './transit-stub.js';
-import { WAXMAN_DEFAULTS, waxman } from './waxman.js';
+import { WAXMAN_DEFAULTS, WAXMAN_LEAST_ROUTERS, waxman } from './waxman.js';
 
 export interface NetworkParameters {
   /** By default transit-stub. */
@@ -35,6 +35,7 @@ function draw({ topology = 'transit-stub', routers = ROUTERS }: NetworkParameter
     case 'transit-stub':
       return transitStub(scaledTransitStub(routers), random);
     case 'waxman':
+      if (!(routers >= WAXMAN_LEAST_ROUTERS)) throw invalid('routers', routers, `${WAXMAN_LEAST_ROUTERS} or more, for ${WAXMAN_DEFAULTS.meanDegree} edges to meet at each in the mean`);
       return waxman({ ...WAXMAN_DEFAULTS, routers }, random);
     default:
       throw invalid('topology', topology, 'transit-stub or waxman');

@@ -17,6 +17,9 @@ export interface WaxmanParameters {
 /** With these, two of 5,050 routers are 57 ms apart on average, as by the transit-stub preset. */
 export const WAXMAN_DEFAULTS = { alpha: 0.15, meanDegree: 4, diagonalUs: 60_000 } as const;
 
+/** Fewer have not that many others near enough. */
+export const WAXMAN_LEAST_ROUTERS = 27;
+
 const STEPS = 4096;
 
 /** Density of the distance between two random points of the unit square, from 0 to √2 ("square line picking"; Ghosh 1951). */
