@@ -16,28 +16,35 @@ export interface BoundsOptions {
   readonly announcement: (channel: number, publisher: HostNumber) => Announcement | undefined;
   /** A refused subscription without best effort leaves the stream. */
   readonly leave: (stream: Stream, subscription: Subscription) => void;
-  /** Tries to come nearer to the publisher by an exchange of identifiers; `done` is called when that is over, whatever came of it. False: it can't be tried. */
-  readonly exchange: (stream: Stream, boundUs: number, done: () => void) => boolean;
+  /** Tries to come nearer to the publisher by an exchange of identifiers. `ways`: other parents there are here, and how long a message has taken when they pass it on. `done` is called when that is over, and told whether it has another identifier now. False: it can't be tried. */
+  readonly exchange: (stream: Stream, boundUs: number, ways: ReadonlyMap<HostNumber, number>, done: (hasMoved: boolean) => void) => boolean;
 }
 
 /** What is done for a bound before it is refused, in this order. */
-type Stage = 'probing' | 'exchanging' | 'settled';
+type Stage = 'probing' | 'exchanging' | 'moving' | 'settled';
 
 interface Effort {
   stage: Stage;
   /** The best path by another parent, of those that answered. */
   bestUs: number;
   best: Peer | undefined;
+  /** How long a message has taken when those that answered pass it on. */
+  readonly ways: Map<HostNumber, number>;
   unanswered: number;
   timer: Timer | undefined;
   noCapacity: boolean;
   /** How often all this was tried. */
   round: number;
+  /** Identifiers exchanged since it was tried. */
+  moves: number;
 }
 
 /** After which time, at least, another effort may do better, in heartbeats; twice that the next time, and so on. */
 const REST_HEARTBEATS = 8;
 const MAX_ROUNDS = 6;
+/** After an exchange: until the neighbours know each other, and how often it may follow another at once. */
+const MOVE_HEARTBEATS = 2;
+const MAX_MOVES = 4;
 
 // A subscriber's budget is the sum over its path: for each hop the network's delay, as measured, and the time within which the host promises to pass a
 // message on (HostShare). If it is more than its bound: first other parents are asked what it would be by them; then an exchange of identifiers
@@ -72,8 +79,8 @@ export class Bounds {
     else if (effort.stage === 'settled') this.refuse(stream, effort);
   }
 
-  private begin(stream: Stream, round: number): void {
-    const effort: Effort = { stage: 'probing', bestUs: Infinity, best: undefined, unanswered: 0, timer: undefined, noCapacity: false, round };
+  private begin(stream: Stream, round: number, moves = 0): void {
+    const effort: Effort = { stage: 'probing', bestUs: Infinity, best: undefined, ways: new Map(), unanswered: 0, timer: undefined, noCapacity: false, round, moves };
     this.efforts.set(stream, effort);
     this.options.peers.ping(stream.publisher);
     this.probe(stream, effort);
@@ -89,9 +96,20 @@ export class Bounds {
     });
   }
 
+  /** In a new place there are other parents to ask. */
+  private lookAround(stream: Stream, effort: Effort): void {
+    const { timers, heartbeatUs } = this.options;
+    effort.stage = 'moving';
+    effort.timer = timers.after(MOVE_HEARTBEATS * heartbeatUs, () => {
+      if (this.efforts.get(stream) !== effort) return;
+      if (this.tightest(stream) < Infinity) this.begin(stream, effort.round, effort.moves + 1);
+      else this.onPath(stream);
+    });
+  }
+
   private probe(stream: Stream, effort: Effort): void {
     const { trees, timers, heartbeatUs } = this.options;
-    for (const host of trees.alternatives(stream)) {
+    for (const host of trees.routes.alternatives(stream)) {
       effort.unanswered++;
       trees.messages.graft(stream, host, true);
     }
@@ -103,6 +121,7 @@ export class Bounds {
   onProbe(stream: Stream, peer: Peer, delayUs: number): void {
     const effort = this.efforts.get(stream);
     if (effort?.stage !== 'probing') return;
+    if (Number.isFinite(delayUs)) effort.ways.set(peer.host, Math.max(0, delayUs - peer.oneWayUs(0)));
     if (delayUs < effort.bestUs) {
       effort.bestUs = delayUs;
       effort.best = peer;
@@ -127,9 +146,13 @@ export class Bounds {
       }
     }
     effort.stage = 'exchanging';
-    const begun = this.options.exchange(stream, target, () => {
-      effort.stage = 'settled';
-      if (this.efforts.get(stream) === effort) this.onPath(stream);
+    const begun = this.options.exchange(stream, target, effort.ways, (hasMoved) => {
+      if (this.efforts.get(stream) !== effort) return;
+      if (hasMoved && effort.moves < MAX_MOVES) this.lookAround(stream, effort);
+      else {
+        effort.stage = 'settled';
+        this.onPath(stream);
+      }
     });
     if (begun) return;
     effort.stage = 'settled';

@@ -1,4 +1,4 @@
-import { Graft } from './codec.js';
+import { Graft, slackIn } from './codec.js';
 import { type Peer } from './peer.js';
 import { Child, MAX_CHANNEL, type Stream } from './stream.js';
 import { MAX_HOST } from './transport.js';
@@ -94,6 +94,7 @@ export class Children {
     child.rank = view.getUint16(at + Graft.rank);
     child.subscribers = view.getUint32(at + Graft.subscribers);
     child.late = view.getUint32(at + Graft.late);
+    child.slackUs = slackIn(view.getUint32(at + Graft.slackUs));
     child.refreshedUs = clock.nowUs();
     if (stream.milliRate !== before) this.trees.tellRate(stream);
     return true;

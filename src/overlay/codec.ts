@@ -33,8 +33,8 @@ export const Redirect = { type: 6, host: 20, bytes: 24 } as const;
 /** `identifier` stands under the receiver's name in the directory now; the holders of its neighbours by port, NO_HOST where unknown. */
 export const Handover = { type: 7, identifier: 20, count: 24, holders: 28, bytes: 28, item: 4 } as const;
 export const HandoverAck = { type: 8, identifier: 20, bytes: 24 } as const;
-/** Asks to be a child in a stream's tree. `rank`: hops to go from the sender to `root`. `milliRate`: messages it wants in 1,000 s; `subscribers`, `late`: how many there are, and miss their bound, here and below. A probe asks only how it would be. */
-export const Graft = { type: 9, channel: 20, publisher: 24, version: 28, root: 32, rank: 36, isProbe: 38, milliRate: 40, subscribers: 44, late: 48, bytes: 52 } as const;
+/** Asks to be a child in a stream's tree. `rank`: hops to go from the sender to `root`. `milliRate`: messages it wants in 1,000 s; `subscribers`, `late`: how many there are, and miss their bound, here and below; `slackUs`: by how much a message may come later before one of the others does, UNKNOWN if that harms none. A probe asks only how it would be. */
+export const Graft = { type: 9, channel: 20, publisher: 24, version: 28, root: 32, rank: 36, isProbe: 38, milliRate: 40, subscribers: 44, late: 48, slackUs: 52, bytes: 56 } as const;
 /** Answer to Graft, and told when it changes: how long a message has taken when the sender passes it on, and the hosts above the sender. */
 export const Grafted = { type: 10, channel: 20, publisher: 24, version: 28, rank: 32, isOnTree: 34, count: 35, delayUs: 36, isProbe: 40, ancestors: 44, bytes: 44, item: 4 } as const;
 /** Answer to Graft: no. */
@@ -45,13 +45,22 @@ export const Prune = { type: 12, channel: 20, publisher: 24, bytes: 28 } as cons
 export const Rejoin = { type: 13, channel: 20, publisher: 24, bytes: 28 } as const;
 /** A message of a stream. `ageUs`: since it was published, by the sum of what each hop measured. */
 export const Data = { type: 14, channel: 20, publisher: 24, version: 28, sequence: 32, ageUs: 36, bytes: 40, item: 1, payload: 40 } as const;
-/** Subscribe(S, P, d) of the exchange of identifiers: the sender S, with `mine`, asks the holder P of `near`. `subscribers`, `late`: behind S, itself included. */
-export const Exchange = { type: 15, channel: 20, publisher: 24, mine: 28, near: 32, costUs: 36, delayUs: 40, boundUs: 44, subscribers: 48, late: 52, depth: 56, isImproved: 57, bytes: 60 } as const;
-/** Answer to Exchange: swap with the one host listed, or ask one of those listed; none: that was all. Items are a host, and the identifier that it holds. `thenUs`: what the stream would take as a child of the sender. */
-export const Exchanged = { type: 16, channel: 20, publisher: 24, count: 28, isSwap: 29, depth: 30, thenUs: 32, places: 36, bytes: 36, item: 8 } as const;
-/** The sender would give `mine` for `yours`. Its stream takes `delayUs` now, would take `thenUs`, and may take `boundUs`; it comes from `parent` after `parentUs`. `subscribers`, `late`: below the sender. Yes is a Handover of `yours`. */
-export const Swap = { type: 17, channel: 20, publisher: 24, mine: 28, yours: 32, delayUs: 36, thenUs: 40, boundUs: 44, parent: 48, parentUs: 52, subscribers: 56, late: 60, isImproved: 64, bytes: 68 } as const;
-export const SwapRefused = { type: 18, mine: 20, yours: 24, bytes: 28 } as const;
+/** Subscribe(S, P, d) of the exchange of identifiers: the sender S, with `mine`, asks the holder P of `near`. `isRefused`: it asks again, as the neighbour that P chose has refused. */
+export const Exchange = { type: 15, channel: 20, publisher: 24, mine: 28, near: 32, costUs: 36, root: 40, depth: 44, isImproved: 45, isRefused: 46, bytes: 48 } as const;
+/** Answer to Exchange: the places beside `near` that may be asked for, or asked; by the published rule one of them, for `isSwap`. `delayUs`: how long a message has taken when the sender passes it on. Items are a host, the identifier that it holds, the sender's cost to it, and how many subscribers are behind it if it is a child of the sender. */
+export const Exchanged = { type: 16, channel: 20, publisher: 24, near: 28, delayUs: 32, count: 36, isSwap: 37, places: 40, bytes: 40, item: 16 } as const;
+/**
+ * The sender would give `mine` for `yours`. Its stream takes `delayUs` now, would take `thenUs`, and may take `boundUs`. Items: first `ways` hosts that are, or
+ * might be, its parents, and how long a message has taken when they pass it on; then its children, what they say of those behind them
+ * (Graft), and the sender's cost to them. Yes is a Handover of `yours`.
+ */
+export const Swap = { type: 17, channel: 20, publisher: 24, mine: 28, yours: 32, delayUs: 36, thenUs: 40, boundUs: 44, count: 48, ways: 49, isImproved: 50, places: 52, bytes: 52, item: 20 } as const;
+/** Answer to Swap: no. */
+export const SwapRefused = { type: 18, mine: 20, yours: 24, reason: 28, bytes: 32 } as const;
+/** Before an answer to Swap: how far are these hosts from the sender of it? They are the children of who holds `mine`. */
+export const Survey = { type: 19, mine: 20, yours: 24, count: 28, hosts: 32, bytes: 32, item: 4 } as const;
+/** Answer to Survey: the cost to each, in that order; UNKNOWN to those that didn't answer. */
+export const Surveyed = { type: 20, mine: 20, yours: 24, count: 28, costs: 32, bytes: 32, item: 4 } as const;
 
 /** Most hosts in a Grafted's list. */
 export const MAX_ANCESTORS = 255;
@@ -70,10 +79,12 @@ export interface Layout {
 
 /** Of all types, the first one's is 1. */
 export const LAYOUTS: readonly Layout[] = [
-  Heartbeat, Hello, HelloAck, NotHeld, Join, Redirect, Handover, HandoverAck, Graft, Grafted, Refused, Prune, Rejoin, Data, Exchange, Exchanged, Swap, SwapRefused,
+  Heartbeat, Hello, HelloAck, NotHeld, Join, Redirect, Handover, HandoverAck, Graft, Grafted, Refused, Prune, Rejoin, Data, Exchange, Exchanged, Swap, SwapRefused, Survey, Surveyed,
 ];
 const FIXED_BYTES = Uint16Array.from([0, ...LAYOUTS.map(({ bytes }) => bytes)]);
 const ITEM_BYTES = Uint8Array.from([0, ...LAYOUTS.map(({ item }) => item ?? 0)]);
+/** 0: there is none. */
+const COUNT_OFFSETS = Uint8Array.from([0, ...LAYOUTS.map(({ count }) => count ?? 0)]);
 
 /** Why a message was dropped: what is wrong with its form. */
 export type Malformation = 'short' | 'magic' | 'version' | 'type' | 'length' | 'shape' | 'sender';
@@ -95,12 +106,17 @@ export function malformation(view: DataView, at: number, length: number, cube: K
     if (length !== fixed) return 'length';
   } else if (type === Handover.type) {
     if (length !== fixed + item * view.getUint32(at + Handover.count)) return 'length';
-  } else if (type === Grafted.type || type === Exchanged.type) {
-    if (length !== fixed + item * view.getUint8(at + (type === Grafted.type ? Grafted.count : Exchanged.count))) return 'length';
+  } else if (COUNT_OFFSETS[type] > 0) {
+    if (length !== fixed + item * view.getUint8(at + COUNT_OFFSETS[type])) return 'length';
   }
   if (view.getUint8(at + Header.k) !== (cube.k & 0xff) || view.getUint8(at + Header.n) !== cube.n) return 'shape';
   if (view.getUint32(at + Header.from) > MAX_HOST || view.getUint32(at + Header.incarnation) === 0) return 'sender';
   return undefined;
+}
+
+/** A slack as it stands in a message: Infinity where UNKNOWN does. */
+export function slackIn(field: number): number {
+  return field === UNKNOWN ? Infinity : field;
 }
 
 /** What messages about a stream begin with, all in one place. */

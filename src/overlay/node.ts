@@ -1,7 +1,7 @@
 import { type Clock, type Random, type Timer, Timers, invalid } from '../base/index.js';
 import { Bounds } from './bounds.js';
 import { Channels, type Publication } from './channels.js';
-import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Swap } from './codec.js';
+import { Data, Exchange, Exchanged, Graft, Grafted, Handover, HandoverAck, Header, Heartbeat, Hello, HelloAck, Join, NotHeld, Prune, Redirect, Refused, Rejoin, Survey, Swap, SwapRefused } from './codec.js';
 import { type OverlayCounters, makeCounters } from './counters.js';
 import { KnCube } from './cube/kncube.js';
 import { Router, type Routing } from './cube/router.js';
@@ -214,7 +214,7 @@ export class OverlayNode implements Endpoint {
       leave: (stream, subscription) => {
         this.channels.detach(stream, subscription);
       },
-      exchange: (stream, boundUs, done) => this.swaps.begin(stream, boundUs, done),
+      exchange: (stream, boundUs, ways, done) => this.swaps.begin(stream, boundUs, ways, done),
     });
   }
 
@@ -394,10 +394,12 @@ export class OverlayNode implements Endpoint {
       case Refused.type: this.trees.onRefused(peer, at); break;
       case Prune.type: this.trees.children.onPrune(peer, at); break;
       case Rejoin.type: this.trees.onRejoin(peer, at); break;
-      case Exchange.type: this.swaps.onExchange(peer, at); break;
+      case Exchange.type: this.swaps.places.onExchange(peer, at); break;
       case Exchanged.type: this.swaps.onExchanged(peer, at); break;
-      case Swap.type: this.swaps.onSwap(peer, at); break;
-      default: this.swaps.onSwapRefused(peer);
+      case Swap.type: this.swaps.offers.onSwap(peer, at); break;
+      case SwapRefused.type: this.swaps.onSwapRefused(peer, at); break;
+      case Survey.type: this.swaps.onSurvey(peer, at); break;
+      default: this.swaps.offers.onSurveyed(peer, at);
     }
   }
 }

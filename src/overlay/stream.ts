@@ -27,6 +27,8 @@ export class Child {
   /** Subscribers there and below, and those of them that miss their bound. */
   subscribers: number;
   late: number;
+  /** By how much a message may come later before one who is in time there is not; Infinity if nobody is. */
+  slackUs: number;
   /** When it last said that it still wants them. */
   refreshedUs: number;
   /** Lets through what it wants; undefined for all. */
@@ -40,6 +42,7 @@ export class Child {
     this.milliRate = ANY_RATE;
     this.subscribers = 0;
     this.late = 0;
+    this.slackUs = Infinity;
     this.refreshedUs = nowUs;
     this.bucket = undefined;
   }
@@ -76,6 +79,8 @@ export class Stream {
   noCapacity: boolean;
   /** Unanswered messages to the candidate. */
   attempts: number;
+  /** For how many refreshes the parent has not been beside this host in the cube. */
+  strays: number;
   /** How often the parent has said that it has none itself. */
   pendings: number;
   timer: Timer | undefined;
@@ -109,6 +114,7 @@ export class Stream {
     this.tried = new Set();
     this.noCapacity = false;
     this.attempts = 0;
+    this.strays = 0;
     this.pendings = 0;
     this.timer = undefined;
     this.delayUs = NaN;
@@ -146,6 +152,14 @@ export class Stream {
   /** Those of them that miss their bound. */
   get late(): number {
     return this.children.reduce((sum, { late }) => sum + late, this.subscriptions.filter(({ boundUs }) => this.delayUs > boundUs).length);
+  }
+
+  /** By how much a message may come later before one of the others does. */
+  get slackUs(): number {
+    let least = Infinity;
+    for (const { slackUs } of this.children) least = Math.min(least, slackUs);
+    for (const { boundUs } of this.subscriptions) if (this.delayUs <= boundUs) least = Math.min(least, boundUs - this.delayUs);
+    return least;
   }
 
   child(host: HostNumber): Child | undefined {

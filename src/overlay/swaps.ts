@@ -1,14 +1,16 @@
 import { type Random, type Timer, type Timers } from '../base/index.js';
-import { Exchange, Exchanged, Swap, SwapRefused, UNKNOWN, readName, writeName } from './codec.js';
+import { Exchange, Exchanged, Survey, Surveyed, Swap, SwapRefused, UNKNOWN, writeName } from './codec.js';
 import { type OverlayCounters } from './counters.js';
 import { type KnCube } from './cube/kncube.js';
-import { DESCEND, STOP, branchGainUs, breaksBound, improvedStep, moverGainUs, publishedStep, refusedStep } from './exchange.js';
 import { type Handovers } from './handover.js';
 import { type Membership } from './membership.js';
-import { type Holding } from './holding.js';
+import { isFreeToMove } from './moves.js';
+import { MAX_SURVEYED, Offers, SWAP_REFUSAL } from './offers.js';
 import { type Peer } from './peer.js';
 import { type Peers } from './peers.js';
+import { Places } from './places.js';
 import { type HostShare } from './qos.js';
+import { type Place, Search } from './search.js';
 import { type Stream } from './stream.js';
 import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
 import { type Trees } from './trees.js';
@@ -25,7 +27,7 @@ export interface SwapsOptions {
   readonly heartbeatUs: number;
   /** How far from the publisher places are looked for. 0: none are. */
   readonly maxDepth: number;
-  /** By which rule (exchange.ts) those that are asked choose. */
+  /** By which rule (exchange.ts) places are chosen. */
   readonly rule: 'published' | 'improved';
   readonly share: HostShare;
   readonly random: Random;
@@ -34,99 +36,109 @@ export interface SwapsOptions {
   readonly isAnchor: (identifier: number) => boolean;
 }
 
+/** A host that would be a nearer parent, and the places beside it. */
+interface Prospect {
+  readonly parent: HostNumber;
+  readonly thenUs: number;
+  /** Those to be asked for, the best one last. */
+  readonly partners: Place[];
+}
+
 /** This host's own wish for a place nearer to a publisher. */
 interface Wish {
   readonly stream: Stream;
   readonly boundUs: number;
-  readonly done: () => void;
+  /** What else than its parent there is above its place. */
+  readonly ways: ReadonlyMap<HostNumber, number>;
+  readonly done: (hasMoved: boolean) => void;
   timer: Timer | undefined;
   readonly mine: number;
-  /** What comes in return for it; −1 before that is known. */
+  readonly search: Search;
+  /** Whose answer is waited for. */
+  asked: Place | undefined;
+  /** The neighbour that the one asked chose has refused. */
+  isRefused: boolean;
+  /** Those found that don't meet the bound. */
+  readonly prospects: Prospect[];
+  prospect: Prospect | undefined;
+  /** What comes in return for `mine`; −1 before that is known. */
   theirs: number;
   partner: HostNumber;
+  /** Identifiers that were not to be had. */
+  readonly refused: Set<number>;
   refusals: number;
-  /** Asks the last one that was asked again. */
-  again: () => void;
-}
-
-/** An identifier that might be the subscriber's, and its holder. */
-interface Place {
-  readonly host: HostNumber;
-  readonly identifier: number;
-}
-
-/** Somebody else's wish for this host's place. */
-interface Offer {
-  readonly peer: Peer;
-  readonly incarnation: number;
-  readonly theirs: number;
-  readonly mine: number;
-  readonly stream: Stream | undefined;
-  readonly delayUs: number;
-  readonly thenUs: number;
-  readonly boundUs: number;
-  readonly parent: HostNumber;
-  readonly parentUs: number;
-  readonly subscribers: number;
-  readonly late: number;
-  readonly isImproved: boolean;
 }
 
 /** How long an answer is waited for, in heartbeats. */
 const STEP_HEARTBEATS = 2;
-const SWAP_HEARTBEATS = 4;
-/** After a refusal the next try waits for up to so long; there are so many of them. */
-const REFUSED_HEARTBEATS = 4;
+const SWAP_HEARTBEATS = 5;
+/** After a refusal by one that is busy the next try waits for up to so long; there are so many of them. */
+const BUSY_HEARTBEATS = 4;
 const MAX_REFUSALS = 4;
-
-/** Subscribers below this host, and those of them that are late. */
-function behind(stream: Stream): { subscribers: number; late: number } {
-  const { subscribers, late, subscriptions } = stream;
-  return { subscribers: subscribers - subscriptions.length, late: late - subscriptions.filter(({ boundUs }) => stream.delayUs > boundUs).length };
-}
+/** Hosts that are asked for places, and partners beside one of them that are asked to swap. */
+const MAX_ASKED = 12;
+const MAX_PARTNERS = 4;
+/** Parents beside its own that a partner is told of, those with the least delay. */
+const MAX_WAYS = 16;
+/** A place that leaves the subscriber late must at least take off this part of its delay. */
+const WORTH_MOVING = 0.1;
 
 // Subscribe(S, P, d) of the exchange of identifiers (exchange.ts), one message a step:
 //
-//   S ──Exchange──▶ P      P's holder, who knows its own costs and children: swap with this neighbour │ ask one of those │ nothing
-//   S ◀─Exchanged── P      S measures how far those are, and asks the nearest
-//   S ──Swap──────▶ i      the neighbour: refuses, or gives its identifier: directory, Handover (Membership.give)
+//   S ──Exchange──▶ P      P's holder, who knows its own costs and children: swap with this neighbour │ ask that one │ nothing;
+//   S ◀─Exchanged── P      as improved: the neighbours among which both are to be chosen. S measures how far they are
+//   S ──Swap──────▶ i      the neighbour; as improved with all that is above and below S. It measures how far those are
+//   S ◀─Survey───── i      as improved, if it has children: how far are they from S?
+//   S ──Surveyed──▶ i      it refuses, or gives its identifier: directory, Handover (Handovers.give)
 //   S ◀─Handover─── i
 //   S ──Handover──▶ i      and S gives its own in return
 //
-// Between the two S holds both and i none: a failure there leaves an identifier with somebody, and i joins anew.
+// Between the two S holds both and i none: a failure there leaves an identifier with somebody, and i joins anew. A refusal ends nothing: as improved S
+// asks for the next place, as published it is sent on.
 
-/** The exchange of identifiers between hosts, from both sides. */
+/** The exchange of identifiers between hosts, from the side of who wants another. */
 export class Swaps {
+  readonly places: Places;
+  readonly offers: Offers;
   private wish: Wish | undefined;
-  private offer: Offer | undefined;
-  private readonly costs: Float64Array;
-  private readonly unknown: Float64Array;
 
   constructor(private readonly options: SwapsOptions) {
     this.wish = undefined;
-    this.offer = undefined;
-    this.costs = new Float64Array(options.cube.degree);
-    this.unknown = new Float64Array(options.cube.degree).fill(Infinity);
+    this.places = new Places(options);
+    this.offers = new Offers({
+      ...options,
+      isMoving: () => this.wish !== undefined && this.wish.theirs >= 0,
+      onGiven: () => {
+        if (this.wish !== undefined) this.end(this.wish, false);
+      },
+    });
   }
 
-  /** Looks for a better place. False: not now, or not at all. */
-  begin(stream: Stream, boundUs: number, done: () => void): boolean {
-    const { membership, isAnchor, maxDepth } = this.options;
+  /** Looks for a better place. False: not now, or not at all. `ways`: parents there are beside the one here, and how long a message has taken when they pass it on. `done` is told whether there is another now. */
+  begin(stream: Stream, boundUs: number, ways: ReadonlyMap<HostNumber, number>, done: (hasMoved: boolean) => void): boolean {
+    const { membership, isAnchor, maxDepth, peers, trees, rule } = this.options;
     if (this.wish !== undefined || maxDepth === 0) return false;
     const mine = membership.nearest(stream.root, stream.rank).find(({ identifier }) => !isAnchor(identifier));
     // One that holds several would leave the others where they are.
-    if (mine === undefined || membership.holdings.size !== 1 || stream.rank <= 1 || this.isBoundElsewhere(stream)) return false;
-    const wish: Wish = { stream, boundUs, done, timer: undefined, mine: mine.identifier, theirs: -1, partner: NO_HOST, refusals: 0, again: () => undefined };
+    if (mine === undefined || membership.holdings.size !== 1 || stream.rank <= 1 || stream.children.length > MAX_SURVEYED || !isFreeToMove(trees, stream)) return false;
+    const wish: Wish = {
+      stream, boundUs, ways, done, timer: undefined, mine: mine.identifier, search: new Search(rule === 'improved' ? MAX_ASKED : maxDepth + MAX_REFUSALS),
+      asked: undefined, isRefused: false, prospects: [], prospect: undefined, theirs: -1, partner: NO_HOST, refused: new Set(), refusals: 0,
+    };
     this.wish = wish;
-    this.measure(wish, [{ host: stream.publisher, identifier: stream.root }], 0);
+    wish.search.add([{ host: stream.publisher, identifier: stream.root, depth: 0, delayUs: 0, behind: Infinity }]);
+    peers.ping(stream.publisher);
+    this.later(wish, 1, () => {
+      this.proceed(wish);
+    });
     return true;
   }
 
-  private end(wish: Wish): void {
+  private end(wish: Wish, hasMoved: boolean): void {
     if (this.wish !== wish) return;
     wish.timer?.cancel();
     this.wish = undefined;
-    wish.done();
+    wish.done(hasMoved);
   }
 
   private later(wish: Wish, heartbeats: number, action: () => void): void {
@@ -134,262 +146,205 @@ export class Swaps {
     wish.timer = this.options.timers.after(heartbeats * this.options.heartbeatUs, action);
   }
 
-  /** Finds out which of these places is nearest, and asks there. */
-  private measure(wish: Wish, places: readonly Place[], depth: number): void {
-    const { peers } = this.options;
-    for (const { host } of places) peers.ping(host);
-    this.later(wish, 1, () => {
-      let nearest: Place | undefined;
-      let least = Infinity;
-      for (const place of places) {
-        const costUs = peers.get(place.host)?.oneWayUs(Infinity) ?? Infinity;
-        if (costUs < least) [nearest, least] = [place, costUs];
-      }
-      if (nearest === undefined || !wish.stream.isOnTree) this.end(wish);
-      else {
-        const place = nearest;
-        wish.again = () => {
-          this.ask(wish, place, least, depth);
-        };
-        wish.again();
-      }
-    });
+  private costUs(host: HostNumber): number {
+    return this.options.peers.get(host)?.oneWayUs(Infinity) ?? Infinity;
   }
 
-  private ask(wish: Wish, { host, identifier }: Place, costUs: number, depth: number): void {
+  /** Asks a partner that was found, or the next host for others. */
+  private proceed(wish: Wish): void {
+    const { stream, boundUs } = wish;
+    const isImproved = this.options.rule === 'improved';
+    wish.theirs = -1;
+    wish.partner = NO_HOST;
+    if (!stream.isOnTree || stream.delayUs <= boundUs) {
+      this.end(wish, false);
+      return;
+    }
+    if (this.proposeNext(wish)) return;
+    const place = wish.search.next((host) => this.costUs(host), isImproved ? stream.delayUs : Infinity);
+    if (place !== undefined) {
+      wish.isRefused = false;
+      this.ask(wish, place);
+      return;
+    }
+    // Nothing keeps the bound: what comes nearest to it.
+    wish.prospects.sort((a, b) => b.thenUs - a.thenUs);
+    wish.prospect = wish.prospects.pop();
+    if (wish.prospect === undefined || wish.prospect.thenUs > (1 - WORTH_MOVING) * stream.delayUs) this.end(wish, false);
+    else this.proceed(wish);
+  }
+
+  private ask(wish: Wish, place: Place): void {
     const { peers, rule, transport: { view } } = this.options;
     const { stream } = wish;
+    wish.asked = place;
     const at = peers.begin(Exchange.type, Exchange.bytes);
     writeName(view, at, stream);
     view.setUint32(at + Exchange.mine, wish.mine);
-    view.setUint32(at + Exchange.near, identifier);
-    view.setUint32(at + Exchange.costUs, Math.round(costUs));
-    view.setUint32(at + Exchange.delayUs, Math.round(stream.delayUs));
-    view.setUint32(at + Exchange.boundUs, Math.min(UNKNOWN, Math.round(wish.boundUs)));
-    view.setUint32(at + Exchange.subscribers, stream.subscribers);
-    view.setUint32(at + Exchange.late, stream.late);
-    view.setUint32(at + Exchange.depth, (depth << 24) | (rule === 'improved' ? 1 << 16 : 0));
-    peers.send(host);
+    view.setUint32(at + Exchange.near, place.identifier);
+    view.setUint32(at + Exchange.costUs, Math.round(this.costUs(place.host)));
+    view.setUint32(at + Exchange.root, stream.root);
+    view.setUint32(at + Exchange.depth, (place.depth << 24) | (rule === 'improved' ? 1 << 16 : 0) | (wish.isRefused ? 1 << 8 : 0));
+    peers.send(place.host);
     this.later(wish, STEP_HEARTBEATS, () => {
-      this.end(wish);
+      wish.asked = undefined;
+      if (rule === 'improved') this.proceed(wish);
+      else this.end(wish, false);
     });
-  }
-
-  /** At P, or where it sent the subscriber. */
-  onExchange(peer: Peer, at: number): void {
-    const { cube, membership, peers, maxDepth, trees, counters: { dropped }, transport: { view } } = this.options;
-    const near = view.getUint32(at + Exchange.near);
-    const depth = view.getUint8(at + Exchange.depth);
-    const name = readName(view, at);
-    if (view.getUint32(at + Exchange.mine) >= cube.size || near >= cube.size) {
-      dropped.range++;
-      return;
-    }
-    const stream = trees.named(at);
-    const holding = membership.holdings.get(near);
-    let places: Place[] = [];
-    let isSwap = false;
-    if (holding !== undefined && !holding.giving && stream?.isOnTree === true && depth < maxDepth) {
-      if (view.getUint8(at + Exchange.isImproved) !== 0) [places, isSwap] = this.improved(stream, holding, peer, at, depth);
-      else [places, isSwap] = this.published(stream, holding, peer, at, depth);
-    }
-    const reply = peers.begin(Exchanged.type, Exchanged.bytes + Exchanged.item * places.length);
-    writeName(view, reply, name);
-    view.setUint32(reply + Exchanged.count, (places.length << 24) | ((isSwap ? 1 : 0) << 16) | (Math.min(depth + 1, 255) << 8));
-    const thenUs = stream === undefined ? UNKNOWN : Math.round(this.passedOnUs(stream) + view.getUint32(at + Exchange.costUs));
-    view.setUint32(reply + Exchanged.thenUs, thenUs);
-    for (const [i, { host, identifier }] of places.entries()) {
-      view.setUint32(reply + Exchanged.places + Exchanged.item * i, host);
-      view.setUint32(reply + Exchanged.places + Exchanged.item * i + 4, identifier);
-    }
-    peers.send(peer.host);
-  }
-
-  /** This host's cost to a neighbour that may be asked, or moved; Infinity for the others: the dead, the publisher and the asker. */
-  private costTo(holding: Holding, port: number, stream: Stream, asker: Peer): number {
-    const host = holding.neighbours[port];
-    const other = host === NO_HOST || host === asker.host || host === stream.publisher ? undefined : this.options.peers.get(host);
-    return other === undefined || other.suspected ? Infinity : other.oneWayUs(Infinity);
-  }
-
-  /** From publishing until a message leaves this host. */
-  private passedOnUs(stream: Stream): number {
-    return stream.delayUs + this.options.share.responseUs(stream);
-  }
-
-  private place(holding: Holding, port: number): Place {
-    return { host: holding.neighbours[port], identifier: this.options.cube.neighbour(holding.identifier, port) };
-  }
-
-  private published(stream: Stream, holding: Holding, asker: Peer, at: number, depth: number): [Place[], boolean] {
-    const { cube, maxDepth, transport: { view } } = this.options;
-    for (let port = 0; port < cube.degree; port++) this.costs[port] = this.costTo(holding, port, stream, asker);
-    let step = publishedStep(this.costs, 0, cube.degree, view.getUint32(at + Exchange.costUs), depth, maxDepth);
-    // Its own place is no better one.
-    if (step >= 0 && step < DESCEND && cube.neighbour(holding.identifier, step) === view.getUint32(at + Exchange.mine)) step = refusedStep(this.costs, 0, cube.degree, depth, maxDepth);
-    return step === STOP ? [[], false] : [[this.place(holding, step % DESCEND)], step < DESCEND];
-  }
-
-  /** What each neighbour would lose in the subscriber's place is known of those that are children here; others see to their bounds themselves. */
-  private improved(stream: Stream, holding: Holding, asker: Peer, at: number, depth: number): [Place[], boolean] {
-    const { cube, maxDepth, transport: { view } } = this.options;
-    const delayUs = view.getUint32(at + Exchange.delayUs);
-    const ownUs = this.passedOnUs(stream);
-    const thenUs = ownUs + view.getUint32(at + Exchange.costUs);
-    const subscribers = view.getUint32(at + Exchange.subscribers);
-    const gainUs = moverGainUs(delayUs, thenUs, view.getUint32(at + Exchange.boundUs)) + branchGainUs(Math.max(0, subscribers - 1), Math.max(0, view.getUint32(at + Exchange.late) - 1), delayUs - thenUs);
-    const rank = cube.distance(holding.identifier, stream.root);
-    const farther: number[] = [];
-    for (let port = 0; port < cube.degree; port++) {
-      const identifier = cube.neighbour(holding.identifier, port);
-      const costUs = this.costTo(holding, port, stream, asker);
-      this.costs[port] = 0;
-      if (costUs === Infinity || identifier === view.getUint32(at + Exchange.mine) || cube.distance(identifier, stream.root) <= rank) continue;
-      farther.push(port);
-      const child = stream.child(holding.neighbours[port]);
-      this.costs[port] = gainUs + (child === undefined ? 0 : branchGainUs(child.subscribers, child.late, ownUs + costUs - delayUs));
-    }
-    // The subscriber's costs to them are its own to know: the second half of the step is taken there.
-    const step = thenUs < delayUs ? improvedStep(this.costs, this.unknown, 0, cube.degree, depth, maxDepth) : STOP;
-    return step === STOP ? [farther.map((port) => this.place(holding, port)), false] : [[this.place(holding, step)], true];
   }
 
   onExchanged(peer: Peer, at: number): void {
-    const { cube, trees, counters: { dropped }, transport: { view } } = this.options;
+    const { cube, trees, peers, maxDepth, rule, counters: { dropped }, transport: { view } } = this.options;
     const { wish } = this;
-    if (wish === undefined || wish.stream !== trees.named(at) || wish.theirs >= 0 || peer.host === wish.partner) {
+    const asked = wish?.asked;
+    if (wish === undefined || asked === undefined || wish.stream !== trees.named(at) || peer.host !== asked.host || view.getUint32(at + Exchanged.near) !== asked.identifier) {
       dropped.unasked++;
       return;
     }
+    const said = view.getUint32(at + Exchanged.delayUs);
+    const passedOnUs = said === UNKNOWN ? asked.delayUs : said;
     const places: Place[] = [];
     for (let i = 0; i < view.getUint8(at + Exchanged.count); i++) {
       const item = at + Exchanged.places + Exchanged.item * i;
-      places.push({ host: view.getUint32(item), identifier: view.getUint32(item + 4) });
+      const [host, identifier, costUs, behind] = [0, 4, 8, 12].map((offset) => view.getUint32(item + offset));
+      places.push({ host, identifier, depth: asked.depth + 1, delayUs: passedOnUs + costUs, behind: behind === UNKNOWN ? Infinity : behind });
     }
-    if (places.some(({ host, identifier }) => host > MAX_HOST || identifier >= cube.size)) dropped.range++;
-    else if (places.length === 0 || !wish.stream.isOnTree) this.end(wish);
-    else if (view.getUint8(at + Exchanged.isSwap) === 0) this.measure(wish, places, view.getUint8(at + Exchanged.depth));
-    else {
-      wish.theirs = places[0].identifier;
-      wish.partner = places[0].host;
-      this.propose(wish, view.getUint32(at + Exchanged.thenUs));
+    if (places.some(({ host, identifier }) => host > MAX_HOST || identifier >= cube.size)) {
+      dropped.range++;
+      return;
     }
-  }
-
-  private propose(wish: Wish, thenUs: number): void {
-    const { peers, rule, unmeasuredUs, transport: { view } } = this.options;
-    const { stream, partner } = wish;
-    const below = behind(stream);
-    const at = peers.begin(Swap.type, Swap.bytes);
-    writeName(view, at, stream);
-    view.setUint32(at + Swap.mine, wish.mine);
-    view.setUint32(at + Swap.yours, wish.theirs);
-    view.setUint32(at + Swap.delayUs, Math.round(stream.delayUs));
-    view.setUint32(at + Swap.thenUs, thenUs);
-    view.setUint32(at + Swap.boundUs, Math.min(UNKNOWN, Math.round(wish.boundUs)));
-    view.setUint32(at + Swap.parent, stream.parent);
-    view.setUint32(at + Swap.parentUs, Math.max(0, Math.round(stream.delayUs - peers.know(stream.parent).oneWayUs(unmeasuredUs))));
-    view.setUint32(at + Swap.subscribers, below.subscribers);
-    view.setUint32(at + Swap.late, below.late);
-    view.setUint32(at + Swap.isImproved, rule === 'improved' ? 1 << 24 : 0);
-    peers.send(partner);
-    this.later(wish, SWAP_HEARTBEATS, () => {
-      this.end(wish);
+    wish.asked = undefined;
+    const others = places.filter(({ host }) => host !== this.options.self);
+    const isSwap = view.getUint8(at + Exchanged.isSwap) !== 0;
+    if (!isSwap && asked.depth + 1 < maxDepth) {
+      wish.search.add(others);
+      for (const { host } of others) peers.ping(host);
+    }
+    const thenUs = passedOnUs + this.costUs(asked.host);
+    const prospect: Prospect = { parent: asked.host, thenUs, partners: rule === 'improved' ? this.partners(others) : isSwap ? others : [] };
+    if (rule === 'published' || thenUs <= wish.boundUs) wish.prospect = prospect;
+    else if (thenUs < wish.stream.delayUs) wish.prospects.push(prospect);
+    if (wish.prospect !== undefined && wish.prospect.partners.length > 0) this.proceed(wish);
+    // When it is known how far they are.
+    else this.later(wish, 1, () => {
+      this.proceed(wish);
     });
   }
 
-  /** At i: it measures what it would be in the other's place. */
-  onSwap(peer: Peer, at: number): void {
-    const { peers, timers, heartbeatUs, trees, cube, counters: { dropped }, transport: { view } } = this.options;
-    const field = (offset: number): number => view.getUint32(at + offset);
-    const offer: Offer = {
-      peer, incarnation: peer.incarnation, theirs: field(Swap.mine), mine: field(Swap.yours), stream: trees.named(at),
-      delayUs: field(Swap.delayUs), thenUs: field(Swap.thenUs), boundUs: field(Swap.boundUs), parent: field(Swap.parent), parentUs: field(Swap.parentUs),
-      subscribers: field(Swap.subscribers), late: field(Swap.late), isImproved: view.getUint8(at + Swap.isImproved) !== 0,
+  /** Those last behind whom there are fewest, in no certain order: others look for places, too. */
+  private partners(places: readonly Place[]): Place[] {
+    return this.options.random.shuffle([...places]).sort((a, b) => b.behind - a.behind).slice(-MAX_PARTNERS);
+  }
+
+  private proposeNext(wish: Wish): boolean {
+    const { prospect } = wish;
+    if (prospect === undefined || !(prospect.thenUs < wish.stream.delayUs || this.options.rule === 'published')) return false;
+    let place = prospect.partners.pop();
+    while (place !== undefined && wish.refused.has(place.identifier)) place = prospect.partners.pop();
+    if (place === undefined) return false;
+    this.propose(wish, place, prospect.thenUs);
+    return true;
+  }
+
+  private propose(wish: Wish, { host, identifier }: Place, thenUs: number): void {
+    const { peers, rule, unmeasuredUs, transport: { view } } = this.options;
+    const { stream } = wish;
+    wish.theirs = identifier;
+    wish.partner = host;
+    const { children, delayUs } = stream;
+    const ways = new Map([...wish.ways].sort(([, a], [, b]) => a - b).slice(0, MAX_WAYS));
+    // Through the other's own place things will be different.
+    if (stream.parent === host || !stream.ancestors.includes(host)) ways.set(stream.parent, Math.max(0, delayUs - peers.know(stream.parent).oneWayUs(unmeasuredUs)));
+    const at = peers.begin(Swap.type, Swap.bytes + Swap.item * (ways.size + children.length));
+    writeName(view, at, stream);
+    view.setUint32(at + Swap.mine, wish.mine);
+    view.setUint32(at + Swap.yours, wish.theirs);
+    view.setUint32(at + Swap.delayUs, Math.round(delayUs));
+    view.setUint32(at + Swap.thenUs, Math.round(thenUs));
+    view.setUint32(at + Swap.boundUs, Math.min(UNKNOWN, Math.round(wish.boundUs)));
+    view.setUint32(at + Swap.count, ((ways.size + children.length) << 24) | (ways.size << 16) | (rule === 'improved' ? 1 << 8 : 0));
+    let item = at + Swap.places;
+    const write = (...fields: readonly number[]): void => {
+      for (const [i, field] of fields.entries()) view.setUint32(item + 4 * i, Math.round(field));
+      item += Swap.item;
     };
-    if (offer.mine >= cube.size || offer.theirs >= cube.size || offer.parent > MAX_HOST) dropped.range++;
-    else if (this.offer !== undefined || !this.maySwap(offer)) this.refuse(offer);
-    else {
-      this.offer = offer;
-      if (offer.parent !== this.options.self) peers.ping(offer.parent);
-      timers.after(heartbeatUs, () => {
-        if (this.offer !== offer) return;
-        this.offer = undefined;
-        if (!this.maySwap(offer) || !this.isWorth(offer) || !this.options.handovers.give(offer.mine, peer.host, offer.incarnation)) this.refuse(offer);
-        // A wish of its own gives way.
-        else if (this.wish !== undefined) this.end(this.wish);
-      });
-    }
+    for (const [way, passedOnUs] of ways) write(way, passedOnUs, 0, 0, 0);
+    for (const { peer, subscribers, late, slackUs } of children) write(peer.host, subscribers, late, Math.min(UNKNOWN, slackUs), peer.oneWayUs(unmeasuredUs));
+    peers.send(host);
+    this.later(wish, SWAP_HEARTBEATS, () => {
+      this.end(wish, false);
+    });
   }
 
-  private maySwap({ mine }: Offer): boolean {
-    const { membership, isAnchor } = this.options;
-    return membership.holdings.size === 1 && membership.holds(mine) && !isAnchor(mine) && !(this.wish !== undefined && this.wish.theirs >= 0);
-  }
-
-  /** Whether another stream meets a bound here: nobody knows what it would take from elsewhere. */
-  private isBoundElsewhere(stream: Stream | undefined): boolean {
-    for (const other of this.options.trees.streams.values()) {
-      if (other !== stream && other.subscriptions.some(({ boundUs }) => boundUs < Infinity && other.delayUs <= boundUs)) return true;
-    }
-    return false;
-  }
-
-  /** Whether the swap breaks no bound that is met here; and, by the improved rule, whether all concerned gain by it. */
-  private isWorth(offer: Offer): boolean {
-    const { peers, self, unmeasuredUs } = this.options;
-    const { stream, parent } = offer;
-    if (this.isBoundElsewhere(stream)) return false;
-    if (stream?.isOnTree !== true) return true;
-    // The child of what is its child now; or of the other's parent.
-    const thenUs = parent === self ? offer.thenUs + offer.peer.oneWayUs(unmeasuredUs) : offer.parentUs + (peers.get(parent)?.oneWayUs(unmeasuredUs) ?? unmeasuredUs);
-    if (stream.subscriptions.some(({ boundUs }) => breaksBound(stream.delayUs, thenUs, boundUs))) return false;
-    if (!offer.isImproved) return true;
-    const below = behind(stream);
-    let gainUs = moverGainUs(offer.delayUs, offer.thenUs, offer.boundUs) + branchGainUs(offer.subscribers, offer.late, offer.delayUs - thenUs);
-    gainUs += branchGainUs(below.subscribers, below.late, stream.delayUs - offer.thenUs);
-    for (const { boundUs } of stream.subscriptions) gainUs += moverGainUs(stream.delayUs, thenUs, boundUs);
-    return gainUs > 0;
-  }
-
-  private refuse({ mine, theirs, peer }: Offer): void {
-    const { peers, counters, transport: { view } } = this.options;
-    counters.swapsRefused++;
-    const at = peers.begin(SwapRefused.type, SwapRefused.bytes);
-    view.setUint32(at + SwapRefused.mine, mine);
-    view.setUint32(at + SwapRefused.yours, theirs);
-    peers.send(peer.host);
-  }
-
-  onSwapRefused(peer: Peer): void {
+  /** The partner has children: S measures how far they are. */
+  onSurvey(peer: Peer, at: number): void {
+    const { counters: { dropped }, peers, timers, heartbeatUs, self, transport: { view } } = this.options;
     const { wish } = this;
-    if (wish?.partner !== peer.host) {
-      this.options.counters.dropped.unasked++;
+    const hosts = Array.from({ length: view.getUint8(at + Survey.count) }, (_, i) => view.getUint32(at + Survey.hosts + Survey.item * i));
+    if (wish?.partner !== peer.host || view.getUint32(at + Survey.mine) !== wish.theirs) {
+      dropped.unasked++;
       return;
     }
-    wish.partner = NO_HOST;
+    if (hosts.some((host) => host > MAX_HOST)) {
+      dropped.range++;
+      return;
+    }
+    for (const host of hosts) if (host !== self) peers.ping(host);
+    timers.after(heartbeatUs, () => {
+      if (this.wish !== wish || wish.partner !== peer.host) return;
+      const reply = peers.begin(Surveyed.type, Surveyed.bytes + Surveyed.item * hosts.length);
+      view.setUint32(reply + Surveyed.mine, wish.mine);
+      view.setUint32(reply + Surveyed.yours, wish.theirs);
+      view.setUint32(reply + Surveyed.count, hosts.length << 24);
+      for (const [i, host] of hosts.entries()) view.setUint32(reply + Surveyed.costs + Surveyed.item * i, Math.min(UNKNOWN, Math.round(this.costUs(host))));
+      peers.send(peer.host);
+    });
+  }
+
+  onSwapRefused(peer: Peer, at: number): void {
+    const { counters: { dropped }, rule, random, transport: { view } } = this.options;
+    const { wish } = this;
+    if (wish?.partner !== peer.host || view.getUint32(at + SwapRefused.mine) !== wish.theirs) {
+      dropped.unasked++;
+      return;
+    }
+    if (rule === 'improved') {
+      wish.refused.add(wish.theirs);
+      this.proceed(wish);
+      return;
+    }
+    wish.refusals++;
+    const place = wish.search.last!;
     wish.theirs = -1;
-    if (++wish.refusals > MAX_REFUSALS) this.end(wish);
+    wish.partner = NO_HOST;
+    if (view.getUint8(at + SwapRefused.reason) === SWAP_REFUSAL.worse) {
+      wish.isRefused = true;
+      this.ask(wish, place);
+    } else if (wish.refusals > MAX_REFUSALS) this.end(wish, false);
     // Others want the same places; whoever was asked may know another by then.
-    else this.later(wish, 1 + this.options.random.float() * REFUSED_HEARTBEATS, wish.again);
+    else this.later(wish, 1 + random.float() * BUSY_HEARTBEATS, () => {
+      this.ask(wish, place);
+    });
   }
 
   /** An identifier has come: if it is the one wished for, ours goes in return. */
   onReceived(identifier: number, from: HostNumber): void {
     const { wish } = this;
-    const { peers, handovers, counters, isAnchor } = this.options;
+    const { peers, handovers, counters, isAnchor, trees, rule } = this.options;
+    this.offers.onReceived(identifier);
     if (wish?.theirs !== identifier || wish.partner !== from) return;
     // Where something is published from it since, it stays, and the other joins anew.
     if (!isAnchor(wish.mine)) {
       counters.swaps++;
       handovers.give(wish.mine, from, peers.get(from)!.incarnation);
     }
-    this.end(wish);
+    if (rule === 'improved' && wish.prospect !== undefined) trees.seek(wish.stream, wish.prospect.parent);
+    this.end(wish, true);
   }
 
   /** The lease is gone. */
   fence(): void {
-    this.offer = undefined;
-    if (this.wish !== undefined) this.end(this.wish);
+    this.offers.fence();
+    if (this.wish !== undefined) this.end(this.wish, false);
   }
 }

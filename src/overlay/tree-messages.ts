@@ -1,4 +1,4 @@
-import { Graft, Grafted, MAX_ANCESTORS, Prune, Refused, Rejoin, writeName } from './codec.js';
+import { Graft, Grafted, MAX_ANCESTORS, Prune, Refused, Rejoin, UNKNOWN, writeName } from './codec.js';
 import { type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { type Stream } from './stream.js';
@@ -36,6 +36,7 @@ export class TreeMessages {
     this.view.setUint32(at + Graft.milliRate, stream.milliRate);
     this.view.setUint32(at + Graft.subscribers, stream.subscribers);
     this.view.setUint32(at + Graft.late, stream.late);
+    this.view.setUint32(at + Graft.slackUs, Math.min(UNKNOWN, Math.floor(stream.slackUs)));
     this.options.peers.send(to);
   }
 

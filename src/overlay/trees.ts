@@ -2,31 +2,21 @@ import { type Clock, type Timers } from '../base/index.js';
 import { Children } from './children.js';
 import { Grafted, Name, Refused, readName } from './codec.js';
 import { type OverlayCounters } from './counters.js';
-import { type KnCube } from './cube/kncube.js';
-import { type Router } from './cube/router.js';
-import { type Membership } from './membership.js';
 import { type Peer } from './peer.js';
-import { type Peers } from './peers.js';
 import { type HostShare } from './qos.js';
 import { ReplayWindow } from './replay-window.js';
+import { type RoutesOptions, Routes } from './routes.js';
 import { NO_RANK, Stream, streamKey } from './stream.js';
 import { type HostNumber, MAX_HOST, NO_HOST, type Transport } from './transport.js';
 import { REFUSAL, TreeMessages } from './tree-messages.js';
 
-export interface TreesOptions {
-  readonly self: HostNumber;
-  readonly cube: KnCube;
+export interface TreesOptions extends RoutesOptions {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly timers: Timers;
-  readonly peers: Peers;
-  readonly membership: Membership;
-  readonly router: Router;
   readonly share: HostShare;
   readonly counters: OverlayCounters;
   readonly heartbeatUs: number;
-  /** A link's delay as long as none was measured. */
-  readonly unmeasuredUs: number;
   /** The stream has a (new) path, or its delay has changed. */
   readonly onPath: (stream: Stream) => void;
   /** A probe was answered: by that host the path would take so long; NaN if it is none. */
@@ -43,6 +33,8 @@ const REFRESH_HEARTBEATS = 2;
 const PENDING_HEARTBEATS = 4;
 /** So many refreshes a parent may answer without a path before another is looked for. */
 const PENDING_REFRESHES = 2;
+/** Of a parent that is no neighbour in the cube, before one that is is looked for: new neighbours are measured by then. */
+const STRAY_REFRESHES = 2;
 /** Messages from an old parent are welcome for so long. */
 const PREVIOUS_HEARTBEATS = 2;
 /** Grafts without an answer before a candidate is given up. */
@@ -64,15 +56,15 @@ export class Trees {
   readonly streams: Map<number, Stream>;
   readonly messages: TreeMessages;
   readonly children: Children;
+  readonly routes: Routes;
   private beats: number;
-  private readonly costs: Float64Array;
 
   constructor(private readonly options: TreesOptions) {
     this.streams = new Map();
     this.messages = new TreeMessages(options);
     this.children = new Children(options, this);
     this.beats = 0;
-    this.costs = new Float64Array(options.cube.degree);
+    this.routes = new Routes(options);
   }
 
   get(channel: number, publisher: HostNumber): Stream | undefined {
@@ -168,7 +160,7 @@ export class Trees {
     const { timers, heartbeatUs, self, onNoPath } = this.options;
     // It may have ended since whoever asks for this began to.
     if (stream.candidate !== NO_HOST || stream.parent === self || this.get(stream.channel, stream.publisher) !== stream) return;
-    const host = preferred !== NO_HOST ? preferred : this.nextHop(stream);
+    const host = preferred !== NO_HOST ? preferred : this.routes.nextParent(stream);
     this.setCandidate(stream, host);
     if (host !== NO_HOST) {
       this.graft(stream);
@@ -191,33 +183,12 @@ export class Trees {
     if (!stream.isOnTree && stream.timer === undefined) this.seek(stream);
   }
 
-  private nextHop(stream: Stream): HostNumber {
-    const { membership, router, peers, unmeasuredUs, self } = this.options;
-    const usable = (host: HostNumber): boolean => host !== NO_HOST && host !== self && !stream.tried.has(host) && peers.get(host)?.suspected !== true;
-    if (stream.rank === NO_RANK) return NO_HOST;
-    for (const { identifier, neighbours } of membership.nearest(stream.root, stream.rank)) {
-      for (let port = 0; port < neighbours.length; port++) {
-        this.costs[port] = usable(neighbours[port]) ? peers.get(neighbours[port])!.oneWayUs(unmeasuredUs) : Infinity;
-      }
-      const port = router.nextPort(identifier, stream.root, this.costs, 0);
-      if (port >= 0) return neighbours[port];
-    }
-    // A dead neighbour in the only way that is left: its identifier will find another holder, but those above it are there now.
-    for (const host of stream.ancestors) if (usable(host)) return host;
-    return usable(stream.publisher) ? stream.publisher : NO_HOST;
-  }
-
-  /** Hosts that might be parents instead of the one that is: the holders of all identifiers that are nearer to the root. */
-  alternatives(stream: Stream): HostNumber[] {
-    const { membership, cube, peers, self } = this.options;
-    const hosts = new Set<HostNumber>();
-    for (const { identifier, neighbours } of membership.nearest(stream.root, stream.rank)) {
-      for (const [port, host] of neighbours.entries()) {
-        if (host === NO_HOST || host === self || host === stream.parent || peers.get(host)!.suspected) continue;
-        if (cube.distance(cube.neighbour(identifier, port), stream.root) < stream.rank) hosts.add(host);
-      }
-    }
-    return [...hosts];
+  /** A parent that stood in for a dead one, or was beside this host before identifiers moved, serves until there is one on the route. */
+  private returnToRoute(stream: Stream): void {
+    stream.strays = this.routes.isParentBeside(stream) ? 0 : stream.strays + 1;
+    if (stream.strays < STRAY_REFRESHES) return;
+    const host = this.routes.nextHop(stream);
+    if (host !== NO_HOST) this.seek(stream, host);
   }
 
   private graft(stream: Stream): void {
@@ -319,9 +290,12 @@ export class Trees {
 
   private update(stream: Stream, delayUs: number, ancestors: readonly HostNumber[]): void {
     const isNews = !(Math.abs(delayUs - stream.delayUs) <= WORTH_TELLING * stream.delayUs) || ancestors.join() !== stream.ancestors.join();
+    // However little it is, where a bound lies in between somebody here is told.
+    const isCrossed = stream.subscriptions.some(({ boundUs }) => stream.delayUs <= boundUs !== delayUs <= boundUs);
     stream.delayUs = delayUs;
     stream.ancestors = ancestors;
     stream.pendings = 0;
+    if (isCrossed && !isNews) this.options.onPath(stream);
     if (!isNews) return;
     for (const child of stream.children) this.messages.grafted(stream, child.peer.host, false);
     this.options.onPath(stream);
@@ -394,8 +368,10 @@ export class Trees {
     const isRefresh = ++this.beats % REFRESH_HEARTBEATS === 0;
     for (const stream of this.streams.values()) {
       this.children.expire(stream);
-      if (isRefresh && stream.parent !== NO_HOST && stream.parent !== self) this.messages.graft(stream, stream.parent, false);
-      else this.seekIfNeeded(stream);
+      if (isRefresh && stream.parent !== NO_HOST && stream.parent !== self) {
+        this.messages.graft(stream, stream.parent, false);
+        this.returnToRoute(stream);
+      } else this.seekIfNeeded(stream);
       this.leaveIfUnwanted(stream);
     }
   }
@@ -421,7 +397,8 @@ export class Trees {
     const { membership, self } = this.options;
     for (const stream of this.streams.values()) {
       const rank = membership.distanceTo(stream.root);
-      if (rank === stream.rank) continue;
+      // One without any identifier, for a moment, keeps its order.
+      if (rank === stream.rank || rank === NO_RANK) continue;
       const rises = rank > stream.rank;
       stream.rank = rank;
       if (stream.parent === self || !rises) continue;

@@ -17,18 +17,20 @@ const WIRE: readonly [keyof typeof codec, number, number, Readonly<Record<string
   ['Redirect', 6, 24, { host: [20, 4] }],
   ['Handover', 7, 28, { identifier: [20, 4], count: [24, 4] }],
   ['HandoverAck', 8, 24, { identifier: [20, 4] }],
-  ['Graft', 9, 52, { channel: [20, 4], publisher: [24, 4], version: [28, 4], root: [32, 4], rank: [36, 2], isProbe: [38, 2], milliRate: [40, 4], subscribers: [44, 4], late: [48, 4] }],
+  ['Graft', 9, 56, { channel: [20, 4], publisher: [24, 4], version: [28, 4], root: [32, 4], rank: [36, 2], isProbe: [38, 2], milliRate: [40, 4], subscribers: [44, 4], late: [48, 4], slackUs: [52, 4] }],
   ['Grafted', 10, 44, { channel: [20, 4], publisher: [24, 4], version: [28, 4], rank: [32, 2], isOnTree: [34, 1], count: [35, 1], delayUs: [36, 4], isProbe: [40, 4] }],
   ['Refused', 11, 36, { channel: [20, 4], publisher: [24, 4], version: [28, 4], reason: [32, 4] }],
   ['Prune', 12, 28, { channel: [20, 4], publisher: [24, 4] }],
   ['Rejoin', 13, 28, { channel: [20, 4], publisher: [24, 4] }],
   ['Data', 14, 40, { channel: [20, 4], publisher: [24, 4], version: [28, 4], sequence: [32, 4], ageUs: [36, 4] }],
-  ['Exchange', 15, 60, { channel: [20, 4], publisher: [24, 4], mine: [28, 4], near: [32, 4], costUs: [36, 4], delayUs: [40, 4], boundUs: [44, 4], subscribers: [48, 4], late: [52, 4], depth: [56, 1], isImproved: [57, 3] }],
-  ['Exchanged', 16, 36, { channel: [20, 4], publisher: [24, 4], count: [28, 1], isSwap: [29, 1], depth: [30, 2], thenUs: [32, 4] }],
-  ['Swap', 17, 68, { channel: [20, 4], publisher: [24, 4], mine: [28, 4], yours: [32, 4], delayUs: [36, 4], thenUs: [40, 4], boundUs: [44, 4], parent: [48, 4], parentUs: [52, 4], subscribers: [56, 4], late: [60, 4], isImproved: [64, 4] }],
-  ['SwapRefused', 18, 28, { mine: [20, 4], yours: [24, 4] }],
+  ['Exchange', 15, 48, { channel: [20, 4], publisher: [24, 4], mine: [28, 4], near: [32, 4], costUs: [36, 4], root: [40, 4], depth: [44, 1], isImproved: [45, 1], isRefused: [46, 2] }],
+  ['Exchanged', 16, 40, { channel: [20, 4], publisher: [24, 4], near: [28, 4], delayUs: [32, 4], count: [36, 1], isSwap: [37, 3] }],
+  ['Swap', 17, 52, { channel: [20, 4], publisher: [24, 4], mine: [28, 4], yours: [32, 4], delayUs: [36, 4], thenUs: [40, 4], boundUs: [44, 4], count: [48, 1], ways: [49, 1], isImproved: [50, 2] }],
+  ['SwapRefused', 18, 32, { mine: [20, 4], yours: [24, 4], reason: [28, 4] }],
+  ['Survey', 19, 32, { mine: [20, 4], yours: [24, 4], count: [28, 4] }],
+  ['Surveyed', 20, 32, { mine: [20, 4], yours: [24, 4], count: [28, 4] }],
 ];
-const LISTS = { Handover: 4, Grafted: 4, Data: 1, Exchanged: 8 } as const;
+const LISTS = { Handover: 4, Grafted: 4, Data: 1, Exchanged: 16, Swap: 20, Survey: 4, Surveyed: 4 } as const;
 
 t.test('every type: its number, its length, its fields at their offsets, side by side without a gap', (t) => {
   for (const [name, type, bytes, fields] of WIRE) {
@@ -77,7 +79,7 @@ t.test('what is wrong with a form, each by its name, of every type', (t) => {
     t.equal(verdict(but(0, 0x6c)), 'magic');
     t.equal(verdict(but(1, 0)), 'magic');
     for (const version of [0, 2, 255]) t.equal(verdict(but(2, version)), 'version');
-    for (const other of [0, 19, 20, 255]) t.equal(verdict(but(3, other)), 'type');
+    for (const other of [0, 21, 22, 255]) t.equal(verdict(but(3, other)), 'type');
     t.equal(verdict(but(5, bytes + 1)), 'length', 'says more than there is');
     t.equal(verdict(but(4, 1)), 'length');
     if (bytes > 20) t.equal(verdict(message(cube, type, bytes - 1, 5, 77, 1)), 'length', 'a field is cut');
@@ -106,10 +108,12 @@ t.test('a list is as long as it says, and no message is longer than the transpor
     t.equal(verdict(message(cube, 10, length, 5, 77, 1, { 35: [1, count] })), undefined);
     t.equal(verdict(message(cube, 10, length, 5, 77, 1, { 35: [1, (count + 1) & 255] })), 'length');
   }
-  for (const count of [0, 1, 20]) {
-    const length = 36 + 8 * count;
-    t.equal(verdict(message(cube, 16, length, 5, 77, 1, { 28: [1, count] })), undefined);
-    t.equal(verdict(message(cube, 16, length, 5, 77, 1, { 28: [1, count + 1] })), 'length');
+  for (const [type, fixed, item, at] of [[16, 40, 16, 36], [17, 52, 20, 48], [19, 32, 4, 28], [20, 32, 4, 28]] as const) {
+    for (const count of [0, 1, 20, 65]) {
+      const length = fixed + item * count;
+      t.equal(verdict(message(cube, type, length, 5, 77, 1, { [at]: [1, count] })), undefined);
+      t.equal(verdict(message(cube, type, length, 5, 77, 1, { [at]: [1, count + 1] })), 'length');
+    }
   }
   for (const payload of [0, 1, codec.MAX_PAYLOAD_BYTES]) t.equal(verdict(message(cube, 14, 40 + payload, 5, 77, 1)), undefined);
   t.equal(verdict(message(cube, 14, MAX_MESSAGE_BYTES + 1, 5, 77, 1)), 'length');
@@ -137,6 +141,6 @@ t.test('what hosts say to each other is well formed, and says what is the case',
   rig.world.rearm(4);
   rig.run(10 * SECOND);
   const silent = WIRE.filter(([, type]) => !counts.has(type)).map(([name]) => name);
-  t.same(silent.filter((name) => !/^(Exchange|Exchanged|Swap|SwapRefused|Refused)$/.test(name)), [], `seed ${rig.seed}: types that were sent ${[...counts.keys()].join(' ')}`);
+  t.same(silent.filter((name) => !/^(Exchange|Exchanged|Swap|SwapRefused|Survey|Surveyed|Refused)$/.test(name)), [], `seed ${rig.seed}: types that were sent ${[...counts.keys()].join(' ')}`);
   t.end();
 });
