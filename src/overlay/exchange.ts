@@ -46,8 +46,12 @@ export function refusedStep(costsUs: ArrayLike<number>, at: number, degree: numb
  *   P. The way leads towards its part of the network, as in Overcast (Jannotti et al. 2000) or NICE (Banerjee et al. 2002), where it has most to gain.
  * - Nobody's met bound is sacrificed: i refuses where breaksBound() says so, for the subscriber's other channels and for i's. As others choose their
  *   parents anew after a swap, what was foreseen may not come; at flow level both measure again, and the swap is undone if the asker is no better
- *   off, or a bound of i that was met is not. Between hosts (swaps.ts) it stands, and the asker doesn't
- *   mind its other channels; where its bound is still missed it tries again.
+ *   off, or a bound of i that was met is not.
+ *
+ * This is the rule at flow level. Between hosts (swaps.ts, offers.ts) the five hold, but for this: the asker chooses whom to ask next, by what it has been
+ * told and has measured, nearest first, and takes a place beside the first host through which it would be in time; partners behind whom there are fewest
+ * are asked first, and a refusal leads to the next one. i minds the bounds of all behind the two, by the slack that branches tell of. Who
+ * has anyone in time by another stream doesn't move. A swap is not undone.
  *
  * That a swap changes places so that link costs fall, and only then, is Qiu et al.'s PROP ("Towards location-aware topology in both unstructured and
  * structured P2P systems", ICPP 2007); weights, bounds and the search along the tree are this rule's.

@@ -4,11 +4,11 @@
 //     node ──▶ peers          who is alive, how far away              peer (a row of numbers): detector, rtt, replay-window
 //       │────▶ membership     identifiers held, and their neighbours  holding, lease-keeper ──▶ directory
 //       │────▶ handover       identifiers that come and go
-//       │────▶ trees          parents of each stream                  children, tree-messages, stream
+//       │────▶ trees          parents of each stream                  routes, children, tree-messages, stream
 //       │────▶ delivery       its messages
 //       │────▶ channels       publishers and subscribers              subscription
 //       │────▶ bounds         is it in time?                          qos
-//       └────▶ swaps          a nearer place                          exchange (the rules)
+//       └────▶ swaps          a nearer place                          search, places, offers, moves, exchange (the rules)
 //     codec        the messages, byte by byte
 export { Publication } from './channels.js';
 export { Handover, Header, LAYOUTS, writeHeader } from './codec.js';
