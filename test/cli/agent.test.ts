@@ -289,7 +289,7 @@ t.test('run: --seconds ends it early, in virtual time; --tick-us calls timers', 
 
 t.test('without rights on a TAP: one line that says which, and how to get them', { skip: process.getuid?.() === 0 ? false : 'not root: can not become nobody' }, (t) => {
   const args = [MAIN, 'agent', 'run', agent('pass'), '--tap', 'rc0', '--ip', '198.18.0.2/24', '--listen', '5004'];
-  const { status, stdout, stderr } = spawnSync('env', [...PLAIN_NODE, ...args], { encoding: 'utf8', uid: 65534, gid: 65534, timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync('env', [...PLAIN_NODE, ...args], { encoding: 'utf8', uid: 65534, gid: 65534, timeout: 120_000 });
   t.equal(status, 1);
   t.match(stderr, /^ringcube: agent run: .*needs CAP_NET_ADMIN, .*\n$/);
   t.equal(stdout, '');

@@ -65,7 +65,7 @@ t.test('Ctrl-C ends a bench cleanly: exit code 130, nothing written', async (t) 
     if (stderr === '') child.kill('SIGINT'); // it has begun
     stderr += text;
   });
-  const code = await new Promise((resolve) => child.on('exit', resolve));
+  const code = await new Promise((resolve) => child.on('close', resolve));
   t.equal(code, 130);
   t.notMatch(stderr, /Error|at .*\.js/);
   t.notOk(existsSync(`${dir}/r.json`));

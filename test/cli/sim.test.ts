@@ -150,7 +150,7 @@ t.test('Ctrl-C ends an experiment promptly, with the threads that it started: ex
       if (!begun.test(stderr) && begun.test(stderr + text)) for (const delayMs of [100, 110]) setTimeout(() => child.kill('SIGINT'), delayMs);
       stderr += text;
     });
-    const code = await new Promise((resolve) => child.on('exit', resolve));
+    const code = await new Promise((resolve) => child.on('close', resolve));
     t.equal(code, 130, name);
     t.notMatch(stderr, /Error|at .*\.js/);
     if (name === 'willing') t.match(stderr, /asked to stop/, 'after it was asked to');

@@ -20,7 +20,8 @@ t.test('in real time, stopped by the guard page', async (t) => {
   let errors = '';
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
   child.stderr.on('data', (bytes: Buffer) => (errors += bytes.toString()));
-  const ended = await new Promise<string>((resolve) => child.on('exit', (code, signal) => { resolve(signal ?? String(code)); }));
+  // Not at 'exit': what it wrote may not all have been read then.
+  const ended = await new Promise<string>((resolve) => child.on('close', (code, signal) => { resolve(signal ?? String(code)); }));
   const lines = output.trim().split('\n').map((line) => JSON.parse(line) as { name: string; complaints?: string[] });
   const last = lines.at(-1)?.name;
   t.equal(ended, '0', `the process ends by itself (it was at ${last})`);

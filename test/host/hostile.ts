@@ -33,7 +33,7 @@ export class HostileWorld {
       await client.ready();
       await server.ready();
     }
-    const good = server.openAgent({ name: 'good', module: example('pass') });
+    const good = server.openAgent({ name: 'good', module: example('pass'), budgetUs: 1e6 });
     server.openStream({ name: 'good', port: 5000, agents: [good], outputs: [{ address: CLIENT, port: SINK }] });
     // Neighbours get to know each other.
     await this.exchange();
@@ -46,7 +46,7 @@ export class HostileWorld {
       this.world.step(5e3);
       return;
     }
-    const until = Date.now() + 5000;
+    const until = Date.now() + 30_000;
     while (!done() && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 

@@ -40,7 +40,7 @@ function beside(module: (path: (name: string) => string) => string, flags: reado
     try {
       const args = ['--tap', 'rc0', '--netns', namespace.name, '--ip', `${OURS}/24`, '--listen', String(IN), '--to', `${KERNEL}:${OUT}`, ...flags];
       child = spawn(process.execPath, [MAIN, 'agent', 'run', module(folder.path), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-      const exited = once(child, 'exit') as Promise<[number | null, string | null]>;
+      const exited = once(child, 'close') as Promise<[number | null, string | null]>;
       let [out, err] = ['', ''];
       child.stdout!.on('data', (chunk: Buffer) => (out += chunk.toString()));
       child.stderr!.on('data', (chunk: Buffer) => (err += chunk.toString()));
@@ -122,7 +122,7 @@ t.test('ffmpeg sends L16, an agent makes it PCMU (RFC 3551 §4.5.11, §4.5.14), 
   const receiver = namespace.spawn('ffmpeg', ['-v', 'error', '-y', '-protocol_whitelist', 'file,udp,rtp', '-i', path('stream.sdp'), '-t', String(SECONDS), '-f', 's16le', path('heard.raw')], { stdio: ['ignore', 'ignore', 'pipe'] });
   let complaints = '';
   receiver.stderr!.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
-  const received = once(receiver, 'exit');
+  const received = once(receiver, 'close');
   await bound(namespace, OUT);
   await namespace.exec('ffmpeg', ['-v', 'error', '-re', ...SINE, '-c:a', 'pcm_s16be', '-payload_type', '96', '-f', 'rtp', `rtp://${OURS}:${IN}`]);
   await received;
@@ -195,7 +195,7 @@ t.test('--watch: a module replaced in the middle of a stream, and one that is re
     const peer = namespace.spawn(PYTHON, ['-c', EXCHANGE.join('\n')], { stdio: ['pipe', 'pipe', 'inherit'] });
     let answer = '';
     peer.stdout!.on('data', (chunk: Buffer) => (answer += chunk.toString()));
-    const ended = once(peer, 'exit');
+    const ended = once(peer, 'close');
     await bound(namespace, OUT);
     await sleep(300);
     for (const [i, name] of ['a', 'another', 'a third'].entries()) {

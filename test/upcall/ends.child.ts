@@ -5,8 +5,17 @@ import { agent as module } from '../spa/hostile/corpus.js';
 import { I } from '../spa/wasm/builder.js';
 import { World, example, numbered } from '../host/rig.js';
 
+/** Of a thread; one that has ended meanwhile has none. */
+function nameOf(task: string): string {
+  try {
+    return readFileSync(`/proc/self/task/${task}/comm`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** Threads of that name. */
-const watchdogs = (): number => readdirSync('/proc/self/task').filter((task) => readFileSync(`/proc/self/task/${task}/comm`, 'utf8').includes('ringcube-watch')).length;
+const watchdogs = (): number => readdirSync('/proc/self/task').filter((task) => nameOf(task).includes('ringcube-watch')).length;
 let during = 0;
 const [order] = process.argv.slice(2);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
