@@ -1,9 +1,10 @@
-// exchange: the published and the improved exchange of identifiers beside random swaps: what they bring, and what they cost.
+// exchange: the published and the improved exchange of identifiers beside random swaps: what they bring, and what they cost; and both between real hosts.
 import { type ExchangeRule } from '../../src/sim/index.js';
 import { type Figure, type Result } from '../../src/report/index.js';
 import { pick } from '../context.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
 import { type Case, DEFAULT_TIGHTNESS, type Setting, TAKES, percentText, runCases, settingOf } from './groups.js';
+import { exchangeBetweenHosts } from './exchange-hosts.js';
 import { confidence95 } from './interval.js';
 import { Series } from './series.js';
 
@@ -57,7 +58,8 @@ async function run(context: SimContext): Promise<ExperimentOutput> {
     }
   }
   const results = series.results();
-  return { results, figures: figuresOf(results, setting, subscribers), targets: [], claims: [claimOf(results)] };
+  const hosts = await exchangeBetweenHosts(context, cube);
+  return { results: [...results, ...hosts.results], figures: [...figuresOf(results, setting, subscribers), ...hosts.figures], targets: hosts.targets, claims: [claimOf(results)] };
 }
 
 /** Of those at the default depth. */
@@ -132,7 +134,7 @@ function claimOf(all: Result[]): Claim {
 
 export const exchange: Experiment = {
   name: NAME,
-  summary: 'exchange of identifiers, published and improved, against random swaps: subscribers in time, delays, swaps, messages',
+  summary: 'exchange of identifiers, published and improved, against random swaps: subscribers in time, delays, swaps, messages; and between real hosts',
   takes: { ...TAKES, subscribers: String(DEFAULT_SUBSCRIBERS), bound: String(DEFAULT_TIGHTNESS) },
   run,
 };
