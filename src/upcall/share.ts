@@ -69,8 +69,8 @@ export class DwcsShare implements Work {
 
   /**
    * Lets a stream in whose losses can be kept within what it tolerates: Σ (1 − x/y) C/T of the share's streams is at most its part of the processor, C
-   * being its bound of a job. No order could do with less; DWCS needs no more where all periods are that of the share, or else (Mok & Wang 2001)
-   * promises nothing.
+   * being its bound of a job. No order could do with less. DWCS needs no more where all periods are that of the share and begin with its own; one
+   * service more where they don't begin together, as the one under way at a deadline is late. With different periods it promises nothing (Mok & Wang 2001).
    *
    * @throws ERR_OUT_OF_RANGE for one that would be too much, ERR_INVALID_ARGUMENT for a tolerance that is none
    */

@@ -153,8 +153,8 @@ t.test('any constraints that can be kept are', (t) => {
   t.end();
 });
 
-t.test('streams that are not in phase have deadlines in the same periods of the share: one service to spare, and windows hold', (t) => {
-  for (const seed of [1, 2]) {
+t.test('streams that are not in phase have deadlines in the same periods of the share: one service to spare, for what straddles a deadline, and windows hold', (t) => {
+  for (const seed of [1, 4]) {
     const random = new Random(seed);
     const phasesUs = OVERLOADED.constraints.map(() => random.int(0, PERIOD_US - 1));
     const { served, counters, othersMissed } = run({ ...OVERLOADED, services: 4, phasesUs, graceUs: PERIOD_US });
@@ -319,6 +319,13 @@ t.test('in real time: all comes while there is time; and what does not is counte
     world.server.start();
     await world.client.ready();
     await world.server.ready();
+    // What is sent before the neighbour is known may be dropped by its sender.
+    let known = false;
+    world.server.openUdp({ port: 7, onDatagrams: () => { known = true; } });
+    for (const end = Date.now() + 10_000; !known && Date.now() < end; ) {
+      world.send(7, numbered(0));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     const share = world.server.openShare({ name: 'share', budgetUs: 40_000, periodUs: 100_000, jobUs: 100 });
     // The second shares the first queue.
     const streams = [0, 1].map((i) =>
