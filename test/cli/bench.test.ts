@@ -43,8 +43,8 @@ t.test('--help teaches, --version says', (t) => {
 
 t.test('a bench writes results for machines and a report that needs nothing else', (t) => {
   const dir = t.testdir();
-  const { status, stdout } = ringcube('bench', 'copy', '--quick', '--seed', '3', '--json', `${dir}/r.json`, '--report', `${dir}/r.html`);
-  t.equal(status, 0);
+  const { status, stdout, stderr } = ringcube('bench', 'copy', '--quick', '--seed', '3', '--json', `${dir}/r.json`, '--report', `${dir}/r.html`);
+  t.equal(status, 0, stderr);
   t.match(stdout, /What one copy costs/);
   t.match(stdout.trim().split('\n').at(-1), /^report: .*r\.html$/, 'the path of the report comes last');
   const report = JSON.parse(readFileSync(`${dir}/r.json`, 'utf8')) as Record<string, unknown>;
