@@ -100,6 +100,11 @@ export function ratioTarget(what: string, a: Result, b: Result, bound: number, a
   };
 }
 
+/** A figure against a greatest value in the same unit. */
+export function atMostTarget(what: string, { median, min, max }: Pick<Result, 'median' | 'min' | 'max'>, bound: number, unit: string, decimals: number): Target {
+  return { what, target: `≤ ${bound} ${unit}`, reached: `${median.toFixed(decimals)} ${unit}`, spread: `${min.toFixed(decimals)}–${max.toFixed(decimals)}`, met: median <= bound };
+}
+
 /** "23.1 (19.9–25.0)" of a ratio, for paragraphs. */
 export function ratioText(a: Result, b: Result): string {
   const r = ratio(a, b);

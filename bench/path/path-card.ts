@@ -207,6 +207,14 @@ export async function verifyCard(name: string, runner: Runner, payloadBytes: num
   }
 }
 
+/** What `tester` sends for so long and `sink` gets. */
+async function arrivals(tester: Replay, sink: Replay, sent: number, ms: number): Promise<Latencies> {
+  tester.start();
+  await sleep(ms);
+  await awaitRest(() => sink.counters().returned === sent, sleep);
+  return { sent, ns: sink.latenciesNs() };
+}
+
 /** The instrument alone: from a tester over a wire to another one. */
 export async function wireLatencies(payloadBytes: number, framesPerSecond: number, ms: number, during: During): Promise<Latencies> {
   const engine = new Engine({ cpu: ENGINE_CPU });
@@ -215,12 +223,7 @@ export async function wireLatencies(payloadBytes: number, framesPerSecond: numbe
   const sink = new Replay(engine, { frames: [] }, { stamp: 'due', latencies: sent });
   const link = new Link(engine, tester, sink);
   try {
-    return await during(async () => {
-      tester.start();
-      await sleep(ms);
-      await awaitRest(() => sink.counters().returned === sent, sleep);
-      return { sent, ns: sink.latenciesNs() };
-    });
+    return await during(() => arrivals(tester, sink, sent, ms));
   } finally {
     link.close();
     tester.close();
@@ -259,12 +262,7 @@ export async function cardLatencies(runner: Runner, payloadBytes: number, frames
     const sent = Math.round((framesPerSecond * ms) / 1e3);
     const tester = card.plugTester(payloadBytes, { timing: 'rate', framesPerSecond, limit: sent, stamp: 'due', latencies: sent });
     card.start();
-    return await during(async () => {
-      tester.start();
-      await sleep(ms);
-      await awaitRest(() => tester.counters().returned === sent, sleep);
-      return { sent, ns: tester.latenciesNs() };
-    });
+    return await during(() => arrivals(tester, tester, sent, ms));
   } finally {
     await card.close();
   }

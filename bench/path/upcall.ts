@@ -10,7 +10,7 @@ import { WebAssembly } from '../../src/base/index.js';
 import { addon, Watchdog } from '../../src/nic/index.js';
 import { type Figure, type Target, summarize } from '../../src/report/index.js';
 import { calibration } from '../calibration.js';
-import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, nowNs, pick, ratioTarget, ratioText } from '../context.js';
+import { type Bench, type BenchContext, type BenchOutput, type Measurement, alternate, atMostTarget, nowNs, pick, ratioTarget, ratioText } from '../context.js';
 import { ENGINE_CPU, pinned } from '../cores.js';
 import { LoneAgent, type Variant, type Way, forwardCost } from './agents.js';
 
@@ -277,9 +277,9 @@ function report(results: BenchOutput['results']): BenchOutput {
     },
   ];
   const targets: Target[] = [
-    { what: 'upcall with shared window, batched, above the stack', target: '≤ 100 ns', reached: `${above.median.toFixed(0)} ns`, spread: `${above.min.toFixed(0)}–${above.max.toFixed(0)}`, met: above.median <= 100 },
+    atMostTarget('upcall with shared window, batched, above the stack', above, 100, 'ns', 0),
     ratioTarget('signal to a process and back / upcall', at(PEER_SIGNAL), at(RAW), 50),
-    { what: 'guard budget on the transcoder', target: '≤ 15 %', reached: `${guardCost.median.toFixed(1)} %`, spread: `${guardCost.min.toFixed(1)}–${guardCost.max.toFixed(1)}`, met: guardCost.median <= 15 },
+    atMostTarget('guard budget on the transcoder', guardCost, 15, '%', 1),
   ];
   return { results, figures, targets };
 }

@@ -5,23 +5,18 @@ import { RingcubeError } from '../base/index.js';
 import { type Host, type HostOptions } from '../host/index.js';
 import { type NicCounters } from '../nic/index.js';
 import { type ServerCounters, type ServerOptions, Trace } from '../sched/index.js';
-import { type Agent, type AgentCounters, type BudgetKind } from '../spa/index.js';
+import { type Agent, type AgentCounters, type AgentOptions } from '../spa/index.js';
 import { type Binding, type StreamCounters, type StreamOutput } from '../upcall/index.js';
 import { readBytes } from './agent-check.js';
 import { unwritable } from './files.js';
 import { nonZero } from './tap-host.js';
 
-export interface AgentStreamOptions {
+export interface AgentStreamOptions extends Pick<AgentOptions, 'window' | 'protect' | 'budget' | 'budgetUs' | 'fuel'> {
   listen: number;
   to: StreamOutput[];
   /** Each a text, or @FILE: of the first module, the second, … */
   config: string[];
   isolated?: boolean;
-  window?: 'shared' | 'copy';
-  protect?: boolean;
-  budget?: BudgetKind;
-  budgetUs?: number;
-  fuel?: number;
   tickUs?: number;
   server?: Pick<ServerOptions, 'budgetUs' | 'periodUs' | 'deadlineUs'>;
   trace?: string;

@@ -91,9 +91,7 @@ export class IpOutput {
     if (handle === -1) return 'dropped';
     const at = this.begin(iface, handle, EtherType.Ipv4);
     const header = writeIpv4(iface.memory.u8, at, ip, payload.length);
-    iface.memory.u8.set(payload, at + header);
-    this.stack.copied(payload.length);
-    return iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + payload.length, fail) ? 'sent' : 'dropped';
+    return this.complete(out, handle, at + header, payload, fail) ? 'sent' : 'dropped';
   }
 
   /** RFC 791 §3.2: units of 8 bytes; options only where they are to be copied. */
@@ -109,10 +107,8 @@ export class IpOutput {
       const at = this.begin(iface, handle, EtherType.Ipv4);
       const more = ip.moreFragments || from + bytes < payload.length;
       const header = writeIpv4(iface.memory.u8, at, { ...ip, options, dontFragment: false, moreFragments: more, fragmentOffset: ip.fragmentOffset + from }, bytes);
-      iface.memory.u8.set(payload.subarray(from, from + bytes), at + header);
-      this.stack.copied(bytes);
       this.stack.ip.counters.fragmentsSent++;
-      if (!iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + bytes, from === 0 ? fail : undefined)) return false;
+      if (!this.complete(out, handle, at + header, payload.subarray(from, from + bytes), from === 0 ? fail : undefined)) return false;
       from += bytes;
     }
     return true;
@@ -127,9 +123,7 @@ export class IpOutput {
       if (handle === -1) return 'dropped';
       const at = this.begin(iface, handle, EtherType.Ipv6);
       const header = writeIpv6(iface.memory.u8, at, ip, payload.length);
-      iface.memory.u8.set(payload, at + header);
-      this.stack.copied(payload.length);
-      return iface.sendTo(out.neighbour, handle, ETHERNET_BYTES + header + payload.length, fail) ? 'sent' : 'dropped';
+      return this.complete(out, handle, at + header, payload, fail) ? 'sent' : 'dropped';
     }
     // RFC 8200 §4.5. The identification is drawn, so that nobody can guess the next one (RFC 7739).
     const id = this.stack.random.uint32();
@@ -142,11 +136,8 @@ export class IpOutput {
       const { u8 } = iface.memory;
       const header = writeIpv6(u8, at, { ...ip, nextHeader: NextHeader.Fragment }, FRAGMENT_BYTES + bytes);
       writeFragment(u8, at + header, { nextHeader: protocol, offset: from, more: from + bytes < payload.length, id });
-      u8.set(payload.subarray(from, from + bytes), at + header + FRAGMENT_BYTES);
-      this.stack.copied(bytes);
       this.stack.ip.counters.fragmentsSent++;
-      const whole = ETHERNET_BYTES + header + FRAGMENT_BYTES + bytes;
-      if (!iface.sendTo(out.neighbour, handle, whole, from === 0 ? fail : undefined)) return 'dropped';
+      if (!this.complete(out, handle, at + header + FRAGMENT_BYTES, payload.subarray(from, from + bytes), from === 0 ? fail : undefined)) return 'dropped';
     }
     return 'sent';
   }
@@ -164,6 +155,13 @@ export class IpOutput {
     u8[at + 12] = type >>> 8;
     u8[at + 13] = type;
     return at + ETHERNET_BYTES;
+  }
+
+  /** Copies the payload to `at`, behind the headers, and sends the whole. */
+  private complete({ iface, neighbour }: Destination, handle: number, at: number, payload: Uint8Array, fail?: () => void): boolean {
+    iface.memory.u8.set(payload, at);
+    this.stack.copied(payload.length);
+    return iface.sendTo(neighbour, handle, at + payload.length - iface.driver.pool.offsetOf(handle), fail);
   }
 
   /** The packet that a datagram to ourselves comes in as. */

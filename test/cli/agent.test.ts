@@ -4,15 +4,13 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { Random } from '../../src/base/index.js';
 import { Engine, Replay } from '../../src/nic/index.js';
 import { Abi } from '../../src/spa/index.js';
 import { I, ModuleBuilder, T } from '../spa/wasm/builder.js';
+import { type Ended, MAIN, ROOT, refusesInput } from './command.js';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const MAIN = `${ROOT}dist/src/cli/main.js`;
 const TRAFFIC = `${ROOT}test/data/traffic.pcapng`;
 const AGENTS = `${ROOT}dist/agents`;
 const NAMES = readdirSync(AGENTS).filter((name) => name.endsWith('.wasm')).sort();
@@ -25,7 +23,7 @@ const L16_PACKETS = 100;
 /** Starts a node without what tap has each process load that a test starts: that takes a second, and writes where `nobody` may not. */
 const PLAIN_NODE = ['-u', 'NODE_OPTIONS', process.execPath] as const;
 
-function ringcube(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+function ringcube(...args: string[]): Ended {
   return spawnSync('env', [...PLAIN_NODE, MAIN, 'agent', ...args], { encoding: 'utf8', timeout: 120_000 });
 }
 
@@ -96,13 +94,7 @@ t.test('wrong input gets one line that says what would be right, and exit 2', (t
     [['run', `${dir}/text.wasm`, ...PCMU], /agent text: .*no WebAssembly module/],
     [run(...PCMU, '--colour'), /unknown option '--colour'/],
   ];
-  for (const [args, message] of wrong) {
-    const { status, stdout, stderr } = ringcube(...args);
-    t.equal(status, 2, args.join(' ').slice(0, 200));
-    t.match(stderr, message);
-    t.equal(stdout, '');
-    t.ok(stderr.trim().split('\n').length <= 2, 'a line, and at most a suggestion');
-  }
+  refusesInput(t, ringcube, wrong);
   t.end();
 });
 

@@ -1,12 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { type Ended, MAIN, refusesInput } from './command.js';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const MAIN = `${ROOT}dist/src/cli/main.js`;
-
-function ringcube(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+function ringcube(...args: string[]): Ended {
   return spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', timeout: 120_000 });
 }
 
@@ -23,13 +20,7 @@ t.test('wrong input gets one line that says what would be right, and exit code 2
     [['bench', '--traffic', `${dir}/classic.pcap`], /editcap -F pcapng/],
     [['brench'], /unknown command 'brench'/],
   ];
-  for (const [args, message] of wrong) {
-    const { status, stdout, stderr } = ringcube(...args);
-    t.equal(status, 2, args.join(' '));
-    t.match(stderr, message);
-    t.equal(stdout, '');
-    t.ok(stderr.trim().split('\n').length <= 2, 'a line, and at most a suggestion');
-  }
+  refusesInput(t, ringcube, wrong);
   t.end();
 });
 

@@ -1,11 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { type Check } from '../../src/cli/doctor.js';
+import { type Ended, MAIN, ROOT, refusesInput } from './command.js';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const MAIN = `${ROOT}dist/src/cli/main.js`;
 const NAMES = [
   'Node',
   'addon',
@@ -22,7 +20,7 @@ const NAMES = [
   'test tools',
 ];
 
-function node(args: readonly string[], env = process.env): { status: number | null; stdout: string; stderr: string } {
+function node(args: readonly string[], env = process.env): Ended {
   return spawnSync(process.execPath, args, { env, encoding: 'utf8', timeout: 60_000 });
 }
 
@@ -97,16 +95,10 @@ t.test('without the addon the doctor says so, and all else ends in one line', (t
 });
 
 t.test('wrong input gets one line and exit code 2; --help teaches', (t) => {
-  for (const [args, message] of [
+  refusesInput(t, (...args) => node([MAIN, 'doctor', ...args]), [
     [['--jsn'], /unknown option '--jsn'/],
     [['everything'], /too many arguments/],
-  ] as const) {
-    const { status, stdout, stderr } = node([MAIN, 'doctor', ...args]);
-    t.equal(status, 2, args.join(' '));
-    t.match(stderr, message);
-    t.equal(stdout, '');
-    t.ok(stderr.trim().split('\n').length <= 2, 'a line, and at most a suggestion');
-  }
+  ]);
   const help = node([MAIN, 'doctor', '--help']);
   t.equal(help.status, 0);
   for (const word of ['--json', 'network namespaces', 'SCHED_FIFO', 'Examples']) t.match(help.stdout, word);

@@ -26,13 +26,8 @@ export class HostileWorld {
   }
 
   async start(): Promise<this> {
-    const { client, server } = this.world;
-    if (!this.stepped) {
-      client.start();
-      server.start();
-      await client.ready();
-      await server.ready();
-    }
+    const { server } = this.world;
+    if (!this.stepped) await this.world.start();
     const good = server.openAgent({ name: 'good', module: example('pass'), budgetUs: 1e6 });
     server.openStream({ name: 'good', port: 5000, agents: [good], outputs: [{ address: CLIENT, port: SINK }] });
     // Neighbours get to know each other.

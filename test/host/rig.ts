@@ -48,7 +48,16 @@ export class World {
     return this.client.clock.nowUs();
   }
 
-  /** Addresses in use, and neighbours known on both sides. */
+  /** In real time: addresses in use on both sides. */
+  async start(): Promise<this> {
+    this.client.start();
+    this.server.start();
+    await this.client.ready();
+    await this.server.ready();
+    return this;
+  }
+
+  /** In virtual time: addresses in use, and neighbours known on both sides. */
   settle(): this {
     this.stepTo(3e6);
     this.socket.send(Uint8Array.of(0), 9, SERVER);

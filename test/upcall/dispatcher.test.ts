@@ -13,14 +13,7 @@ t.setTimeout(300_000);
 // The first runs of any code take long.
 const SHARE = { budgetUs: 8000, periodUs: 20_000, jobUs: 100 };
 
-async function live(options = {}): Promise<World> {
-  const world = new World({ stepped: false, ...options });
-  world.client.start();
-  world.server.start();
-  await world.client.ready();
-  await world.server.ready();
-  return world;
-}
+const live = (options = {}): Promise<World> => new World({ stepped: false, ...options }).start();
 
 async function until(done: () => boolean, t: Pick<Test, 'fail'>): Promise<void> {
   const end = Date.now() + 60_000;

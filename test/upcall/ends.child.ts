@@ -21,12 +21,8 @@ const [order] = process.argv.slice(2);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function life(): Promise<void> {
-  const world = new World({ stepped: false });
-  const { client, server } = world;
-  client.start();
-  server.start();
-  await client.ready();
-  await server.ready();
+  const world = await new World({ stepped: false }).start();
+  const { server } = world;
   const share = { budgetUs: 1000, periodUs: 10_000, jobUs: 500 };
   const agents = [
     server.openAgent({ name: 'guard', module: example('pass'), budget: 'guard' }),
