@@ -136,6 +136,11 @@ export class Bounds {
     const { trees } = this.options;
     if (this.efforts.get(stream) !== effort || effort.stage !== 'probing') return;
     const target = this.tightest(stream);
+    // Whoever was late has left, or there is no path just now, which onPath() will tell of: the search for places is for others.
+    if (target === Infinity) {
+      this.efforts.delete(stream);
+      return;
+    }
     const isBetter = effort.best !== undefined && effort.bestUs < stream.delayUs;
     if (isBetter) {
       // onPath() comes again, with the new parent or without.

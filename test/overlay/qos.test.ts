@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap';
 import { Random } from '../../src/base/index.js';
 import { type Admission, HostShare, type SubscriptionOptions } from '../../src/overlay/index.js';
+import { Exchange } from '../../src/overlay/codec.js';
 import { Stream } from '../../src/overlay/stream.js';
 import { type Demand, admission } from '../../src/sched/index.js';
 import { type Inbox, MS, Rig, type RigOptions, SECOND } from './rig.js';
@@ -273,6 +274,26 @@ t.test('exchange: a late subscriber comes nearer to its publisher and into its b
   t.ok(swaps > 0 && refused > 0);
   t.equal(broken, 0, 'no bound that was met is sacrificed (exchange.ts, improvedStep)');
   t.ok(then < late, `${late} late before, ${then} after`);
+  t.end();
+});
+
+t.test('exchange: who has left while other parents were asked keeps nobody else from looking for a place', (t) => {
+  const rig = cube({ node: { exchangeDepth: 3 } }, { '0-1': 50 * MS, '0-2': 50 * MS, '0-4': 50 * MS });
+  for (const channel of [CHANNEL, CHANNEL + 1]) rig.node(0).advertise(channel, 100);
+  rig.run(3 * SECOND);
+  const left = rig.subscribe(7, CHANNEL + 1, { boundUs: 25 * MS, bestEffort: true });
+  t.not(rig.until(() => rig.node(7).branches()[0]?.delayUs > 25 * MS, SECOND), Infinity, 'it is late, and asks others than its parent');
+  rig.node(7).unsubscribe(left.subscription);
+  t.same(rig.node(7).branches(), [], 'its stream has ended');
+  // By then nobody has answered, and a heartbeat is over.
+  rig.run(1.01 * SECOND);
+  const asks = new Set<number>();
+  rig.onSent = (from, _to, bytes) => {
+    if (from === 7) asks.add(bytes[3]);
+  };
+  const late = ask(rig, 7, { boundUs: 25 * MS });
+  rig.run(5 * SECOND);
+  t.ok(asks.has(Exchange.type), `it asks for a place: ${JSON.stringify(late.answers)}`);
   t.end();
 });
 
