@@ -5,7 +5,7 @@ import { type Flow, type FlowJob, type FlowShape, type Network, pooled, quantile
 import { type Claim, type Figure, type Result, type Target, humanize, summarize } from '../../src/report/index.js';
 import { type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
 import { cumulative, cumulativeFigure, penaltyBounds } from './cumulative.js';
-import { askedShape, dealt, drawSubscribers, hostsOf, networkFor, smallestShape, watched, wholeParameter } from './flow-setup.js';
+import { askedShape, dealt, drawSubscribers, hostsOf, isFull, networkFor, smallestShape, watched, wholeParameter } from './flow-setup.js';
 import { type Interval, confidence95 } from './interval.js';
 
 const NAME = 'delay-penalty';
@@ -61,7 +61,7 @@ function settingOf({ parameters }: SimContext): Setting {
     seeds: wholeParameter(parameters, 'seeds', SEEDS, 1, 1000),
     shapes: asked === undefined ? [smallestShape(2, hosts), smallestShape(16, hosts)].map(({ k, n }) => new KnCube(k, n)) : [asked],
     routings: routing === undefined ? ROUTINGS : [routing],
-    full: Object.entries(parameters).every(([name, value]) => value === undefined || name === 'seeds'),
+    full: isFull(parameters),
   };
 }
 

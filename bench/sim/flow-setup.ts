@@ -32,6 +32,11 @@ export function askedShape({ k, n }: SimParameters): KnCube | undefined {
   return new KnCube(k, n);
 }
 
+/** Whether nothing was asked for but how often it is repeated: the run that published figures and targets speak of. */
+export function isFull(parameters: SimParameters): boolean {
+  return Object.entries(parameters).every(([name, value]) => value === undefined || name === 'seeds');
+}
+
 /** Hosts of an experiment, no more than its smallest cube has identifiers, and `limit`. */
 export function hostsOf(parameters: SimParameters, usual: number, shape: KnCube | undefined, limit = MOST_HOSTS): number {
   const most = Math.min(limit, shape?.size ?? limit);

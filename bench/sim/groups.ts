@@ -2,8 +2,9 @@
 import { Random, invalid } from '../../src/base/index.js';
 import { KnCube, type Routing } from '../../src/overlay/index.js';
 import { HostNetwork, type SuccessAnswer, type SuccessJob, makeNetwork, runSuccessJobs } from '../../src/sim/index.js';
+import { type Target } from '../../src/report/index.js';
 import { type SimContext } from './experiment.js';
-import { askedShape } from './flow-setup.js';
+import { askedShape, isFull } from './flow-setup.js';
 import { confidence95 } from './interval.js';
 
 /**
@@ -12,6 +13,9 @@ import { confidence95 } from './interval.js';
  * recalled without its bounds, so they were chosen by that.
  */
 export const DEFAULT_TIGHTNESS = 15;
+export const DEFAULT_SEEDS = 10;
+/** Percent in time, from where on there is nothing to gain that a statistic could show. */
+const SATURATED = 98;
 
 export const TAKES = {
   k: '2',
@@ -21,7 +25,7 @@ export const TAKES = {
   routing: 'greedy',
   topology: 'transit-stub',
   latencies: 'none',
-  seeds: '10',
+  seeds: String(DEFAULT_SEEDS),
 };
 
 export interface Setting {
@@ -32,17 +36,19 @@ export interface Setting {
   seeds: number;
   /** D of the exchange: as many hops as routes have in the mean. */
   maxDepth: number;
+  /** Whether this is the run that published figures speak of. */
+  full: boolean;
 }
 
 export function settingOf({ parameters }: SimContext): Setting {
-  const { routing = 'greedy', publishers = 1, bound = DEFAULT_TIGHTNESS, seeds = 10, subscribers } = parameters;
+  const { routing = 'greedy', publishers = 1, bound = DEFAULT_TIGHTNESS, seeds = DEFAULT_SEEDS, subscribers } = parameters;
   const cube = askedShape(parameters) ?? new KnCube(2, 16);
   const { k, n } = cube;
   if (cube.size < 4) throw invalid('k and n', `${k} and ${n}`, 'of 4 hosts at least');
   if (!(bound >= 1)) throw invalid('bound', bound, 'a number from 1: a bound lies between the unicast delay and that many times it');
   if (subscribers !== undefined && subscribers > cube.size) throw invalid('subscribers', subscribers, `at most ${cube.size}, as many as the ${k}x${n} cube has hosts`);
   if (publishers >= cube.size) throw invalid('publishers', publishers, `fewer than the ${cube.size} hosts of the ${k}x${n} cube`);
-  return { cube, routing, publishers, tightness: bound, seeds, maxDepth: Math.ceil(cube.meanDistance) };
+  return { cube, routing, publishers, tightness: bound, seeds, maxDepth: Math.ceil(cube.meanDistance), full: isFull(parameters) };
 }
 
 /** What a job adds to its setting. */
@@ -76,4 +82,22 @@ export async function runCases(context: SimContext, setting: Setting, cases: rea
 export function percentText(runs: readonly number[]): string {
   const { mean, low, high } = confidence95(runs);
   return `${mean.toFixed(1)} %${Number.isFinite(low) ? ` (95 % interval ${low.toFixed(1)}–${high.toFixed(1)})` : ''}`;
+}
+
+/** The improved rule's success ratio over the published one's, seed by seed, of runs in percent. */
+export function gainTarget(of: string, published: readonly number[], improved: readonly number[]): Target {
+  const isSaturated = [published, improved].some((runs) => confidence95(runs).mean >= SATURATED);
+  const what = `Success ratio, improved / published exchange, ${of}`;
+  const target = isSaturated ? '≥ 1' : '≥ 1, interval above 1';
+  const without = published.filter((value) => value === 0).length;
+  if (without > 0) return { what, target, reached: 'not judged', spread: `nobody in time as published with ${without} of ${published.length} seeds`, met: null };
+  const { mean, low, high } = confidence95(improved.map((value, seed) => value / published[seed]));
+  const isRepeated = published.length > 1;
+  return {
+    what,
+    target,
+    reached: mean.toFixed(3),
+    spread: isRepeated ? `${low.toFixed(3)}–${high.toFixed(3)}` : 'one seed',
+    met: isRepeated || isSaturated ? mean >= 1 && (isSaturated || low > 1) : null,
+  };
 }

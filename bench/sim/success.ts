@@ -3,7 +3,7 @@ import { type ExchangeRule } from '../../src/sim/index.js';
 import { type Figure, type Result, type Target } from '../../src/report/index.js';
 import { pick } from '../context.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
-import { type Case, DEFAULT_TIGHTNESS, type Setting, TAKES, percentText, runCases, settingOf } from './groups.js';
+import { type Case, DEFAULT_SEEDS, DEFAULT_TIGHTNESS, type Setting, TAKES, gainTarget, percentText, runCases, settingOf } from './groups.js';
 import { confidence95 } from './interval.js';
 import { Series } from './series.js';
 
@@ -13,8 +13,6 @@ const [NONE, PUBLISHED, IMPROVED] = Object.keys(RULES);
 /** Group sizes: so many, the largest is all hosts, each half of the next. */
 const SIZES = 8;
 const TIGHTNESSES = [5, 10, 15, 20, 30];
-/** From where on there is nothing to gain that a statistic could show. */
-const SATURATED = 98;
 
 interface Sweep {
   sizes: number[];
@@ -92,37 +90,30 @@ function figuresOf(results: Result[], { cube, seeds, tightness, maxDepth, publis
   ];
 }
 
-/** The improved rule's success ratio over the published one's, seed by seed. */
-function targetsOf(results: Result[], { tightness, seeds }: Setting, { sizes }: Sweep): Target[] {
+function targetsOf(results: Result[], { tightness }: Setting, { sizes }: Sweep): Target[] {
   return sizes.map((subscribers) => {
     const [published, improved] = [PUBLISHED, IMPROVED].map((variant) => pick(results, variant, { subscribers, tightness }, 'success ratio').runs);
-    const { mean, low, high } = confidence95(improved.map((value, seed) => value / published[seed]));
-    const isSaturated = [published, improved].some((runs) => confidence95(runs).mean >= SATURATED);
-    return {
-      what: `Success ratio, improved / published exchange, ${subscribers} subscribers`,
-      target: isSaturated ? '≥ 1' : '≥ 1, interval above 1',
-      reached: mean.toFixed(3),
-      spread: seeds > 1 ? `${low.toFixed(3)}–${high.toFixed(3)}` : 'one seed',
-      met: seeds > 1 || isSaturated ? mean >= 1 && (isSaturated || low > 1) : null,
-    };
+    return gainTarget(`${subscribers} subscribers`, published, improved);
   });
 }
 
-function claimsOf(results: Result[], { tightness }: Setting, { sizes }: Sweep): Claim[] {
+function claimsOf(results: Result[], { tightness, seeds, full }: Setting, { sizes }: Sweep): Claim[] {
   const means = (variant: string, metric: string): number[] => sizes.map((subscribers) => confidence95(pick(results, variant, { subscribers, tightness }, metric).runs).mean / 100);
   const range = (values: readonly number[]): string => `${Math.min(...values).toFixed(2)} … ${Math.max(...values).toFixed(2)}`;
   const [none, published, improved] = [NONE, PUBLISHED, IMPROVED].map((variant) => means(variant, 'success ratio'));
   const gains = published.map((value, i) => value - none[i]);
   const [lateNone, latePublished] = [NONE, PUBLISHED].map((variant) => means(variant, 'lateness'));
+  const isJudged = full && seeds >= DEFAULT_SEEDS;
+  const unjudged = isJudged ? '' : `Not judged: that takes the groups and bounds of the default, and ${DEFAULT_SEEDS} seeds at least. `;
   return [
     {
       what: 'Success ratio with and without exchange, groups of 512 … 65,536',
       published: '0.65 … 0.73, with exchange the higher ones',
       source: 'Fry & West 2004 (recalled)',
       measured: `${range(none)} without, ${range(published)} with exchange as published, ${range(improved)} as improved`,
-      agrees: none.every((value) => value >= 0.645 && value <= 0.735) && gains.every((gain) => gain > 0 && gain <= 0.08),
+      agrees: isJudged ? none.every((value) => value >= 0.645 && value <= 0.735) && gains.every((gain) => gain > 0 && gain <= 0.08) : null,
       remark:
-        `That without exchange lies there is by the choice of bounds (tightness ${DEFAULT_TIGHTNESS} by default), of which the publication's are not known. The published rule gains ${range(gains)} here, more than both of its curves leave room for: ` +
+        `${unjudged}That without exchange lies there is by the choice of bounds (tightness ${DEFAULT_TIGHTNESS} by default), of which the publication's are not known. The published rule gains ${range(gains)} here, more than both of its curves leave room for: ` +
         'how deep it searched, how often each subscriber asked and how bounds were drawn is not known, and each counts.',
     },
     {
@@ -130,8 +121,8 @@ function claimsOf(results: Result[], { tightness }: Setting, { sizes }: Sweep): 
       published: 'a reduction is achievable',
       source: 'Fry & West 2004, abstract',
       measured: `from ${range(lateNone)} to ${range(latePublished)} of the bound, as published`,
-      agrees: latePublished.every((value, i) => value < lateNone[i]),
-      remark: '',
+      agrees: isJudged ? latePublished.every((value, i) => value < lateNone[i]) : null,
+      remark: unjudged.trim(),
     },
   ];
 }
