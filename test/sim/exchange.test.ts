@@ -1,6 +1,13 @@
-// Exchange of identifiers at flow level: positions and routes against a model without any increments, what rules promise, and whole runs.
+// Exchange of identifiers at flow level: positions and routes against a model without any increments, what rules promise, and whole runs. And the experiments on it, between real hosts too.
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
+import { exchange } from '../../bench/sim/exchange.js';
+import { exchangeBetweenHosts } from '../../bench/sim/exchange-hosts.js';
+import { type SimContext, type SimParameters } from '../../bench/sim/experiment.js';
+import { isFull } from '../../bench/sim/flow-setup.js';
+import { gainTarget } from '../../bench/sim/groups.js';
+import { success } from '../../bench/sim/success.js';
 import { Random, type RingcubeError } from '../../src/base/index.js';
 import { KnCube, Router, type Routing } from '../../src/overlay/index.js';
 import {
@@ -312,4 +319,56 @@ t.test('rounds end when nobody moves', (t) => {
   t.equal(runExchange(positions, 'improved', 4, 1, random).swaps, 0);
   t.same(shares, [...shares].sort((a, b) => a - b), 'progress');
   t.end();
+});
+
+function context(parameters: SimParameters, seed = 1): SimContext {
+  return { parameters, seed, workers: 1, signal: new AbortController().signal, progress: () => undefined };
+}
+
+t.test('improved / published, seed by seed: an interval above 1 unless one is saturated; no ratio where nobody is in time', (t) => {
+  const judged = (published: number[], improved: number[]): unknown[] => {
+    const { target, reached, spread, met } = gainTarget('so many', published, improved);
+    return [target, reached, spread, met];
+  };
+  // Ratios 1.2 and 1.3: 1.25 ± 12.706 · 0.05 (Student 1908).
+  t.same(judged([50, 50], [60, 65]), ['≥ 1, interval above 1', '1.250', '0.615–1.885', false]);
+  t.same(judged([50, 50, 50], [60, 61, 62]), ['≥ 1, interval above 1', '1.220', '1.170–1.270', true]);
+  t.same(judged([98, 98], [98, 99]), ['≥ 1', '1.005', '0.940–1.070', true]);
+  t.same(judged([50], [60]), ['≥ 1, interval above 1', '1.200', 'one seed', null]);
+  t.same(judged([0, 50, 0], [0, 60, 10]), ['≥ 1, interval above 1', 'not judged', 'nobody in time as published with 2 of 3 seeds', null]);
+  t.end();
+});
+
+t.test('experiments exchange and success on the smallest cubes: all is finite, and nothing is claimed of what was published for others', async (t) => {
+  for (const [experiment, parameters] of [
+    [exchange, { k: 2, n: 2, seeds: 2, routers: 100 }], [exchange, { k: 2, n: 3, seeds: 1, routers: 100 }],
+    [success, { k: 2, n: 3, bound: 1, seeds: 2, routers: 100 }], [success, { k: 2, n: 2, seeds: 2, routers: 100 }],
+  ] as const) {
+    const { results, figures, targets, claims } = await experiment.run(context(parameters));
+    const what = `${experiment.name} ${JSON.stringify(parameters)}`;
+    t.ok(results.every(({ runs }) => runs.length === parameters.seeds && runs.every(Number.isFinite)), what);
+    for (const { id, y, results } of figures) t.ok(results.some(({ metric, unit }) => metric === y.metric && unit === y.unit), `${what}: ${id}`);
+    t.notMatch(JSON.stringify([figures.map(({ paragraph }) => paragraph), targets, claims]), /NaN|Infinity/, what);
+    t.same(claims.filter(({ agrees, remark }) => agrees !== null || !remark.startsWith('Not judged: ')), [], what);
+  }
+  const asked: SimParameters[] = [{}, { seeds: 3 }, { bound: 15 }, { subscribers: 512 }];
+  t.same(asked.map(isFull), [true, true, false, false]);
+});
+
+t.test('between real hosts: the same seed gives the same; both rules bring more into time than none; measured latencies do for a network', async (t) => {
+  const run = (parameters: SimParameters, seed?: number, n = 6): ReturnType<typeof exchangeBetweenHosts> => exchangeBetweenHosts(context(parameters, seed), new KnCube(2, n));
+  const small = { routers: 100, seeds: 2, bound: 4 };
+  const one = await run(small);
+  t.same(await run(small), one);
+  t.notSame((await run(small, 2)).results, one.results);
+  const runs = (variant: string, metric: string): readonly number[] => one.results.find((result) => result.variant === variant && result.metric === metric)!.runs;
+  const [none, published, improved] = ['no exchange', 'published', 'improved'].map((variant) => runs(variant, 'success ratio'));
+  for (const [i, without] of none.entries()) t.ok(without < published[i] && without < improved[i], `${without}, published ${published[i]}, improved ${improved[i]}`);
+  t.same(runs('no exchange', 'swaps'), [0, 0]);
+  t.same([one.targets.length, one.figures.map(({ id }) => id)], [1, ['exchange-hosts', 'exchange-hosts-lateness']]);
+  t.ok(one.results.every(({ params }) => params['case'] === '64 hosts, bounds up to 4x'));
+  const latencies = fileURLToPath(new URL('../../../test/sim/data/links.csv', import.meta.url));
+  t.equal((await run({ seeds: 1, bound: 4, latencies })).targets.length, 1);
+  t.same(await run(small, 1, 5), { results: [], figures: [], targets: [] }, 'a smaller cube than any of them');
+  await t.rejects(exchangeBetweenHosts({ ...context(small), signal: AbortSignal.abort(new Error('enough')) }, new KnCube(2, 6)), { message: 'enough' });
 });
