@@ -16,7 +16,8 @@ const VARIANTS: Record<Rule, string> = { none: 'no exchange', published: 'publis
 /** Of the cube 2xn, and how many times the unicast delay a bound is at most; kept small, as all of `ringcube reproduce` waits for it. */
 const CASES: readonly (readonly [n: number, tightness: number])[] = [[6, 4], [6, 8], [7, 4]];
 const CUBES = [6, 7];
-const ROUTERS = 600;
+/** At most. */
+export const ROUTERS = 600;
 const HEARTBEAT_US = 1e6;
 const CHANNEL = 1;
 const PUBLISHER = 0;

@@ -4,7 +4,7 @@ import { type Figure, type Result } from '../../src/report/index.js';
 import { pick } from '../context.js';
 import { type Claim, type Experiment, type ExperimentOutput, type SimContext } from './experiment.js';
 import { type Case, DEFAULT_TIGHTNESS, type Setting, TAKES, percentText, runCases, settingOf } from './groups.js';
-import { exchangeBetweenHosts } from './exchange-hosts.js';
+import { ROUTERS, exchangeBetweenHosts } from './exchange-hosts.js';
 import { confidence95 } from './interval.js';
 import { Series } from './series.js';
 
@@ -136,6 +136,12 @@ function claimOf(all: Result[], isOpen: boolean): Claim {
 export const exchange: Experiment = {
   name: NAME,
   summary: 'exchange of identifiers, published and improved, against random swaps: subscribers in time, delays, swaps, messages; and between real hosts',
-  takes: { ...TAKES, subscribers: String(DEFAULT_SUBSCRIBERS), bound: String(DEFAULT_TIGHTNESS) },
+  takes: {
+    ...TAKES,
+    routers: `${TAKES.routers}; ${ROUTERS} at most between real hosts`,
+    publishers: `${TAKES.publishers}; always 1 between real hosts`,
+    subscribers: `${DEFAULT_SUBSCRIBERS}; all of the real hosts`,
+    bound: `${DEFAULT_TIGHTNESS}; 4 and 8 between real hosts`,
+  },
   run,
 };
