@@ -1,9 +1,9 @@
 // How a command ends: 2 for wrong input, with one line; 130 after Ctrl-C; 1 for what else goes wrong.
 import { type Command, CommanderError } from 'commander';
 import { RingcubeError } from '../base/index.js';
+import { EXIT_INTERRUPTED, afterInterrupts } from './interrupt.js';
 
 const EXIT_WRONG_INPUT = 2;
-const EXIT_INTERRUPTED = 130;
 
 /** The first line of what went wrong; commander has printed its own. */
 function report(error: unknown): number {
@@ -25,4 +25,5 @@ export async function runProgram(program: Command, load: () => Promise<void> = (
   } catch (error) {
     process.exitCode = report(error);
   }
+  await afterInterrupts();
 }

@@ -18,6 +18,7 @@ import {
   targetTable,
 } from '../report/index.js';
 import { unwritable, writeTo } from './files.js';
+import { onInterrupt } from './interrupt.js';
 import { packageFile } from './package.js';
 
 /** How often there is a word of a long run where there is no terminal. */
@@ -73,15 +74,13 @@ export function checkWritable({ json, report }: OutputOptions): void {
 /** Runs what stops when the signal aborts: on Ctrl-C, or SIGTERM. */
 export async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupted = new AbortController();
-  const onInterrupt = (): void => {
+  const stop = onInterrupt(() => {
     interrupted.abort();
-  };
-  // Not once, and still there while the command ends: npm passes on a Ctrl-C that the terminal has sent to all.
-  process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
+  });
   try {
     return await body(interrupted.signal);
   } finally {
-    if (!interrupted.signal.aborted) process.removeListener('SIGINT', onInterrupt).removeListener('SIGTERM', onInterrupt);
+    stop();
   }
 }
 

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { invalid, Prefix, RingcubeError } from '../base/index.js';
 import { Host, type HostOptions } from '../host/index.js';
 import { Engine, Link, Recorder, Tap, type TapCounters } from '../nic/index.js';
+import { onInterrupt } from './interrupt.js';
 import { wholeNumber } from './numbers.js';
 
 export interface TapHostOptions {
@@ -107,7 +108,7 @@ export class TapHost {
 /** Resolves at Ctrl-C or SIGTERM, or after that many seconds. */
 export function untilEnded(afterS: number | undefined): Promise<void> {
   return new Promise((resolve) => {
-    process.once('SIGINT', resolve).once('SIGTERM', resolve);
+    onInterrupt(resolve);
     if (afterS !== undefined) setTimeout(resolve, afterS * 1e3).unref();
   });
 }

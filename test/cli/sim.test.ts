@@ -147,7 +147,7 @@ t.test('Ctrl-C ends an experiment promptly, with the threads that it started: ex
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       const begun = /spinning|waiting/;
       // Under npm a Ctrl-C comes twice.
-      if (!begun.test(stderr) && begun.test(stderr + text)) for (const delayMs of [100, 110]) setTimeout(() => child.kill('SIGINT'), delayMs);
+      if (!begun.test(stderr) && begun.test(stderr + text)) for (const delayMs of [100, 130]) setTimeout(() => child.kill('SIGINT'), delayMs);
       stderr += text;
     });
     const code = await new Promise((resolve) => child.on('close', resolve));

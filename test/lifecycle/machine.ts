@@ -24,7 +24,8 @@ export interface Holdings {
   engines: number;
 }
 
-export function holdings(): Holdings {
+/** How many threads of this process have a name that begins so. One that has been joined may still be there for a moment. */
+export function threadsNamed(prefix: string): number {
   const comm = (id: string): string => {
     try {
       return readFileSync(`/proc/self/task/${id}/comm`, 'utf8');
@@ -32,10 +33,14 @@ export function holdings(): Holdings {
       return ''; // ended since
     }
   };
+  return readdirSync('/proc/self/task').filter((id) => comm(id).startsWith(prefix)).length;
+}
+
+export function holdings(): Holdings {
   return {
     files: readdirSync('/proc/self/fd').length,
     regions: readFileSync('/proc/self/maps', 'utf8').split('memfd:ringcube').length - 1,
-    engines: readdirSync('/proc/self/task').filter((id) => comm(id).startsWith('ringcube-dma')).length,
+    engines: threadsNamed('ringcube-dma'),
   };
 }
 

@@ -1,16 +1,16 @@
 // Programs that close, forget, or end in the middle of agents; each says as one line of JSON what came of it. Run with --expose-gc.
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Region, Watchdog, sandboxTrial } from '../../src/nic/index.js';
-import { until } from '../lifecycle/machine.js';
+import { threadsNamed, until } from '../lifecycle/machine.js';
 import { WASM_PAGE_BYTES, rig } from './wasm-agent.js';
 
 const ROUNDS = 40;
 const WORKERS = 24;
 
 const mappings = (): number => readFileSync('/proc/self/maps', 'utf8').split('/memfd:ringcube').length - 1;
-const watchdogs = (): number => readdirSync('/proc/self/task').filter((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('ringcube-watch')).length;
+const watchdogs = (): number => threadsNamed('ringcube-watch');
 
 /** Collects until no mapping is left, or what is left stays. */
 async function collected(): Promise<number> {

@@ -1,21 +1,11 @@
 // Hosts with guarded agents, closed in one order or another; has to end by itself.
-import { readFileSync, readdirSync } from 'node:fs';
 import { Verdict } from '../../src/spa/index.js';
 import { agent as module } from '../spa/hostile/corpus.js';
 import { I } from '../spa/wasm/builder.js';
 import { World, example, numbered } from '../host/rig.js';
+import { threadsNamed, until } from '../lifecycle/machine.js';
 
-/** Of a thread; one that has ended meanwhile has none. */
-function nameOf(task: string): string {
-  try {
-    return readFileSync(`/proc/self/task/${task}/comm`, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-/** Threads of that name. */
-const watchdogs = (): number => readdirSync('/proc/self/task').filter((task) => nameOf(task).includes('ringcube-watch')).length;
+const watchdogs = (): number => threadsNamed('ringcube-watch');
 let during = 0;
 const [order] = process.argv.slice(2);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -51,4 +41,5 @@ async function life(): Promise<void> {
 }
 
 await life();
+await until('the watchdog is gone', () => watchdogs() === 0);
 process.stdout.write(`${JSON.stringify({ during, after: watchdogs() })}\n`);
