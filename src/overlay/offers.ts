@@ -163,17 +163,13 @@ export class Offers {
     return membership.holdings.size === 1 && membership.holds(mine) && !isAnchor(mine) && !isMoving();
   }
 
-  private costUs(host: HostNumber): number {
-    return this.options.peers.get(host)?.oneWayUs(Infinity) ?? Infinity;
-  }
-
   /** By whom, and when, a message would be here in the other's place. */
   private bestWay({ ways, thenUs, peer }: Offer): [HostNumber, number] {
-    const { self } = this.options;
+    const { self, peers } = this.options;
     let [best, leastUs] = [peer.host, Infinity];
     for (const [host, passedOnUs] of ways) {
       // Where this host stands there now, the other will.
-      const [parent, delayUs] = host === self ? [peer.host, thenUs + this.costUs(peer.host)] : [host, passedOnUs + this.costUs(host)];
+      const [parent, delayUs] = host === self ? [peer.host, thenUs + peers.costUs(peer.host)] : [host, passedOnUs + peers.costUs(host)];
       if (delayUs < leastUs) [best, leastUs] = [parent, delayUs];
     }
     return [best, leastUs];
@@ -181,10 +177,11 @@ export class Offers {
 
   /** By the improved rule: whether it breaks no bound that is met, here or behind the two, and all concerned gain by it. As published every swap is worth it where no other stream is at stake. */
   private isWorth(offer: Offer, thenUs: number): boolean {
+    const { self, peers } = this.options;
     const { stream, children, costsUs } = offer;
     let gainUs = moverGainUs(offer.delayUs, offer.thenUs, offer.boundUs);
     for (const branch of offer.behind) {
-      if (branch.host !== this.options.self) gainUs += gainOf(branch, offer.delayUs + branch.costUs - thenUs - this.costUs(branch.host));
+      if (branch.host !== self) gainUs += gainOf(branch, offer.delayUs + branch.costUs - thenUs - peers.costUs(branch.host));
     }
     if (stream?.isOnTree === true) {
       const { subscriptions, delayUs } = stream;

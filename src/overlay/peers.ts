@@ -144,6 +144,11 @@ export class Peers {
     return row === 0 ? undefined : this.peerOf(row);
   }
 
+  /** One way to a host, in µs; Infinity as long as it was not measured. */
+  costUs(host: HostNumber): number {
+    return this.get(host)?.oneWayUs(Infinity) ?? Infinity;
+  }
+
   /** Whose row it is. */
   peerOf(row: number): Peer {
     return this.peers[(row - this.firstRow) / Row.cells];

@@ -146,14 +146,11 @@ export class Swaps {
     wish.timer = this.options.timers.after(heartbeats * this.options.heartbeatUs, action);
   }
 
-  private costUs(host: HostNumber): number {
-    return this.options.peers.get(host)?.oneWayUs(Infinity) ?? Infinity;
-  }
-
   /** Asks a partner that was found, or the next host for others. */
   private proceed(wish: Wish): void {
     const { stream, boundUs } = wish;
-    const isImproved = this.options.rule === 'improved';
+    const { peers, rule } = this.options;
+    const isImproved = rule === 'improved';
     wish.theirs = -1;
     wish.partner = NO_HOST;
     if (!stream.isOnTree || stream.delayUs <= boundUs) {
@@ -161,7 +158,7 @@ export class Swaps {
       return;
     }
     if (this.proposeNext(wish)) return;
-    const place = wish.search.next((host) => this.costUs(host), isImproved ? stream.delayUs : Infinity);
+    const place = wish.search.next((host) => peers.costUs(host), isImproved ? stream.delayUs : Infinity);
     if (place !== undefined) {
       wish.isRefused = false;
       this.ask(wish, place);
@@ -182,7 +179,7 @@ export class Swaps {
     writeName(view, at, stream);
     view.setUint32(at + Exchange.mine, wish.mine);
     view.setUint32(at + Exchange.near, place.identifier);
-    view.setUint32(at + Exchange.costUs, Math.round(this.costUs(place.host)));
+    view.setUint32(at + Exchange.costUs, Math.round(peers.costUs(place.host)));
     view.setUint32(at + Exchange.root, stream.root);
     view.setUint32(at + Exchange.depth, (place.depth << 24) | (rule === 'improved' ? 1 << 16 : 0) | (wish.isRefused ? 1 << 8 : 0));
     peers.send(place.host);
@@ -220,7 +217,7 @@ export class Swaps {
       wish.search.add(others);
       for (const { host } of others) peers.ping(host);
     }
-    const thenUs = passedOnUs + this.costUs(asked.host);
+    const thenUs = passedOnUs + peers.costUs(asked.host);
     const prospect: Prospect = { parent: asked.host, thenUs, partners: rule === 'improved' ? this.partners(others) : isSwap ? others : [] };
     if (rule === 'published' || thenUs <= wish.boundUs) wish.prospect = prospect;
     else if (thenUs < wish.stream.delayUs) wish.prospects.push(prospect);
@@ -296,7 +293,7 @@ export class Swaps {
       view.setUint32(reply + Surveyed.mine, wish.mine);
       view.setUint32(reply + Surveyed.yours, wish.theirs);
       view.setUint32(reply + Surveyed.count, hosts.length << 24);
-      for (const [i, host] of hosts.entries()) view.setUint32(reply + Surveyed.costs + Surveyed.item * i, Math.min(UNKNOWN, Math.round(this.costUs(host))));
+      for (const [i, host] of hosts.entries()) view.setUint32(reply + Surveyed.costs + Surveyed.item * i, Math.min(UNKNOWN, Math.round(peers.costUs(host))));
       peers.send(peer.host);
     });
   }

@@ -312,7 +312,6 @@ export class Dispatcher {
       let headers = this.headers.get(pair);
       if (headers === undefined) {
         headers = new FramePool(iface.memory, { count: pair.rx.ring.size, frameBytes: HEADER_BYTES, id: this.stack.poolId(iface) });
-        driver.addPool(headers);
         this.headers.set(pair, headers);
       }
       driver.splitPair(pair, rule.destination.includes(':') ? SPLIT_V6 : SPLIT_V4, headers, stream.pool);

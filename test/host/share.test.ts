@@ -315,10 +315,7 @@ t.test('in real time: all comes while there is time; and what does not is counte
   for (const mode of ['job', 'adaptive'] as const) {
     const world = new World({ stepped: false, agentQueues: 1, sinks: 2 });
     t.teardown(() => { world.close(); });
-    world.client.start();
-    world.server.start();
-    await world.client.ready();
-    await world.server.ready();
+    await world.start();
     // What is sent before the neighbour is known may be dropped by its sender.
     let known = false;
     world.server.openUdp({ port: 7, onDatagrams: () => { known = true; } });
